@@ -1,0 +1,185 @@
+"""The ledger: one folder per run id, readable at any instant, whoever was killed.
+
+Layout of `<root>/<run_id>/`: `config.yaml`, `record.json`, `metrics.jsonl`, `predictions.<split>.jsonl`,
+`method.safetensors` + `manifest.json`, and while it runs `checkpoint.pt` and `lock`. Ledgers of several machines merge
+by copying folders. Neither torch nor transformers is imported here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from results.files import append_line, read_lines, write_json, write_lines, write_text
+
+STATUSES = ("running", "done", "failed")  # stored; `interrupted` and `stale` are derived
+
+
+class Held(RuntimeError):
+    """Another process is training this run."""
+
+
+class Unwritable(RuntimeError):
+    """The ledger's folder cannot be written."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A run folder that could not be read."""
+
+    folder: Path
+    reason: str
+
+
+class Run:
+    """One run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = folder.name
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def record(self) -> dict[str, Any] | None:
+        """The record with its derived status, or None where there is none yet.
+
+        Raises:
+            ValueError: record.json is no record.
+        """
+        path = self / "record.json"
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("status") not in STATUSES:
+            raise ValueError(f"{path}: not a run record (status must be one of {', '.join(STATUSES)})")
+        if record["status"] == "running" and not self.is_held():
+            record["status"] = "interrupted"
+        return record
+
+    def is_held(self) -> bool:
+        """Whether a living process holds this run (death releases an OS lock)."""
+        path = self / "lock"
+        if not path.exists():
+            return False
+        try:
+            with path.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
+
+    @contextmanager
+    def hold(self) -> Iterator[Run]:
+        """Hold the run while the block runs.
+
+        Raises:
+            Held: another process has it; the message says which.
+            Unwritable: the folder cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self / "lock").open("a+")
+        except OSError as error:
+            raise Unwritable(
+                f"the ledger {self.folder.parent} cannot be written ({error.strerror}); nothing was started. "
+                "Choose another with ledger.root=DIR"
+            ) from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.seek(0)
+                holder = handle.read().strip() or "another process"
+                raise Held(f"run {self.id} is held by {holder}") from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
+            yield self
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_text(self / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        write_json(self / "record.json", record | {"heartbeat": time.time()})
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        append_line(self / "metrics.jsonl", row)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_lines(self / "metrics.jsonl")
+
+    def cut_metrics(self, step: int) -> None:
+        """Forget what was logged after `step` (the checkpoint from which a run goes on)."""
+        if (self / "metrics.jsonl").exists():
+            write_lines(self / "metrics.jsonl", [row for row in self.metrics() if row.get("step", 0) <= step])
+
+    def write_predictions(self, split: str, rows: Iterable[dict[str, Any]]) -> None:
+        write_lines(self / f"predictions.{split}.jsonl", rows)
+
+    def predictions(self, split: str) -> list[dict[str, Any]]:
+        return read_lines(self / f"predictions.{split}.jsonl")
+
+
+class Ledger:
+    """All runs under one root."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def run(self, run_id: str) -> Run:
+        return Run(self.root / run_id)
+
+    def find(self, prefix: str) -> Run:
+        """The run whose id begins with `prefix`.
+
+        Raises:
+            KeyError: none or several begin so; the message lists them.
+        """
+        names = sorted(folder.name for folder in self._folders() if folder.name.startswith(prefix))
+        if len(names) != 1:
+            seen = ", ".join(names[:8]) if names else "none"
+            raise KeyError(f"run {prefix!r} in {self.root}: {len(names)} runs begin so ({seen})")
+        return self.run(names[0])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every readable record, ordered by run id."""
+        return self.read()[0]
+
+    def read(self) -> tuple[list[dict[str, Any]], list[Broken]]:
+        """Every readable record and every folder that could not be read."""
+        records, broken = [], []
+        for folder in self._folders():
+            try:
+                record = Run(folder).record()
+            except (ValueError, OSError) as error:
+                broken.append(Broken(folder, str(error)))
+                continue
+            if record is None:
+                if (folder / "config.yaml").exists() and not Run(folder).is_held():
+                    broken.append(Broken(folder, "no record.json"))
+                continue
+            records.append(record)
+        return records, broken
+
+    def _folders(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        )
+
+
+def default_root() -> Path:
+    """`results/runs` beside run.py, whatever the working directory is."""
+    return Path(__file__).resolve().parent / "runs"
