@@ -1,0 +1,167 @@
+"""From a method's config to its class, its options, its parameter count and its tensors.
+
+There is no registry: `target` is a dotted class (`methods.dept.DePT`), `path` a Python file anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.base import Facts, Method, option_defaults
+
+NOT_OPTIONS = frozenset(
+    ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos")
+    + ("defaults_by_family", "defaults_by_fidelity", "choices", "space", "about")
+)
+"""Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
+
+
+def method_class(target: str | None, path: str | None = None) -> type:
+    """The class of a method.
+
+    Args:
+        target: Dotted class name, for example `methods.dept.DePT`.
+        path: A Python file outside the tree; its single `Method` subclass is taken and `target` is not read.
+
+    Raises:
+        ValueError: If there is no such file, module or class, or the file does not hold exactly one method.
+    """
+    if path:
+        return _class_in_file(Path(path).expanduser())
+    if not target:
+        raise ValueError("method.target is null: this method has no class (none and majority train nothing).")
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise  # the module is there, one of its own imports is not: that message is the true one
+        raise ValueError(f"method.target={target}: there is no module {module_name!r}.") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        classes = [n for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__]
+        near = _near(class_name, classes)
+        raise ValueError(f"method.target={target}: {module_name} has no class {class_name!r}{near}.")
+    return found
+
+
+def _class_in_file(path: Path) -> type:
+    """The single `Method` subclass that a Python file defines."""
+    if not path.is_file():
+        raise ValueError(f"method.path={path}: there is no such file. Give the path of a Python file with one method.")
+    name = f"method_from_path_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"method.path={path}: not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that pickling and inspect find the class
+    spec.loader.exec_module(module)
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == name]
+    if len(found) != 1:
+        names = ", ".join(sorted(c.__name__ for c in found)) or "none"
+        raise ValueError(f"method.path={path}: exactly one subclass of methods.base.Method is wanted, found {names}.")
+    return found[0]
+
+
+def options_of(method_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's own options: its config without the keys that others read, and without what is not chosen (null)."""
+    return {str(k): v for k, v in method_config.items() if k not in NOT_OPTIONS and v is not None}
+
+
+def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | None = None) -> list[str]:
+    """Everything that is wrong with a method's config, before any model is loaded; [] = nothing.
+
+    Args:
+        method_config: The resolved config of the method group.
+        facts: The backbone's facts.
+        source_length: The configured source length of the task, in tokens.
+    """
+    cls = _class_of(method_config)
+    options = options_of(method_config)
+    defaults = option_defaults(cls)
+    named = [str(k) for k in method_config if k not in NOT_OPTIONS]
+    said = [] if _takes_any(cls) else [_unknown(cls, k, list(defaults)) for k in named if k not in defaults]
+    missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
+    said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]
+    said += _outside_choices(cls, options)
+    if said:
+        return said  # the method's own checks may read any option, so they run on well-named ones only
+    if getattr(cls, "needs_source", False) and not method_config.get("init_from"):
+        name = method_config.get("name")
+        said.append(f"method={name} starts from another run: give method.init_from=<run id of the source task>.")
+    rows = options.get("max_source_length", defaults.get("max_source_length"))
+    if getattr(cls, "position_indexed", False) and source_length and rows and source_length > rows:
+        said.append(
+            f"The task's source length is {source_length} tokens, but method.max_source_length={rows}: position "
+            f"{rows} and later would have no offset row. Set method.max_source_length={source_length} (it costs "
+            "parameters: mind the rank), or shorten task.max_source_length."
+        )
+    return said + list(cls.check(options, facts))  # type: ignore[attr-defined]
+
+
+def count(method_config: Mapping[str, Any], facts: Facts) -> int:
+    """Trainable parameters by the method's formula (no head, no weights needed)."""
+    return int(_class_of(method_config).count(options_of(method_config), facts))  # type: ignore[attr-defined]
+
+
+def build(
+    method_config: Mapping[str, Any],
+    facts: Facts,
+    init_rows: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Method:
+    """Make the method's tensors.
+
+    Args:
+        method_config: The resolved config of the method group.
+        facts: The backbone's facts.
+        init_rows: (m, d) starting prompt vectors, or None.
+        generator: A CPU generator; the same seed gives the same tensors on any machine.
+
+    Raises:
+        ValueError: If the config is wrong; the message lists every problem.
+    """
+    problems = check(method_config, facts)
+    if problems:
+        raise ValueError("\n".join(problems))
+    cls = _class_of(method_config)
+    return cls(facts, init_rows=init_rows, generator=generator, **options_of(method_config))
+
+
+def _class_of(method_config: Mapping[str, Any]) -> type:
+    return method_class(method_config.get("target"), method_config.get("path"))
+
+
+def _takes_any(cls: type) -> bool:
+    kinds = [p.kind for p in inspect.signature(cls.__init__).parameters.values()]  # type: ignore[misc]
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _unknown(cls: type, key: str, known: list[str]) -> str:
+    listed = ", ".join(known) or "none"
+    return f"method.{key}: {cls.__name__} has no such option{_near(key, known)}. Its options: {listed}."
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _outside_choices(cls: type, options: dict[str, Any]) -> list[str]:
+    said = []
+    for key, allowed in getattr(cls, "choices", {}).items():
+        if key in options and options[key] not in allowed:
+            names = [str(value) for value in allowed]
+            near = _near(str(options[key]), names)
+            said.append(f"method.{key}={options[key]}: allowed are {', '.join(names)}{near}.")
+    return said
