@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -96,9 +96,7 @@ class Run:
                 "Choose another with ledger.root=DIR"
             ) from None
         with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _lock(handle):
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
                 raise Held(f"run {self.id} is held by {holder}") from None
@@ -129,6 +127,19 @@ class Run:
 
     def predictions(self, split: str) -> list[dict[str, Any]]:
         return read_lines(self / f"predictions.{split}.jsonl")
+
+
+def _lock(handle: IO[str], patience: float = 0.5) -> bool:
+    """Take the exclusive lock; a reader asking `is_held` has it for an instant, so one refusal is no answer."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
 
 
 class Ledger:
@@ -175,9 +186,7 @@ class Ledger:
     def _folders(self) -> list[Path]:
         if not self.root.is_dir():
             return []
-        return sorted(
-            entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-        )
+        return sorted(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def default_root() -> Path:

@@ -1,0 +1,199 @@
+"""Compose configurations from overrides, and check overrides before anything starts.
+
+Every problem is reported at once, in a sentence with the nearest valid name. Composition by groups is cached, so that
+a grid of thousands of points is planned in seconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.resolve import CONF, ConfigError, get, resolve
+from conf.schema import FIDELITIES, Config
+from results.identity import flatten, run_id
+
+
+@cache
+def groups() -> dict[str, list[str]]:
+    """Every config group with its options, e.g. {"method": ["dept", "dept/m60_r30", ...], ...}."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and not path.name.startswith("_")):
+        options = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        if options:
+            found[folder.name] = options
+    return found
+
+
+def parse(overrides: Sequence[str]) -> tuple[list[Override], list[str]]:
+    """Parsed overrides and, for those that cannot be parsed, a sentence each."""
+    parser, parsed, problems = OverridesParser.create(), [], []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            problems.append(f"{text!r} is not an override: write key=value (lists as key=[a,b], null as key=null)")
+    return parsed, problems
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration of one point.
+
+    Raises:
+        ConfigError: every problem of the overrides and of the values.
+    """
+    return resolve(compose_raw(overrides))
+
+
+def compose_raw(overrides: Sequence[str]) -> dict[str, Any]:
+    """As `compose`, before nulls are filled (with the groups' documentation blocks)."""
+    parsed, problems = parse(overrides)
+    chosen = [override for override in parsed if override.key_or_group in groups()]
+    values = [override for override in parsed if not _is_hydras(override) and override not in chosen]
+    problems += [problem for override in chosen for problem in _check_choice(override)]
+    if problems:
+        raise ConfigError(problems)
+    texts = tuple(sorted(str(override.input_line) for override in chosen))
+    try:
+        config = OmegaConf.create(_composed(texts))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError([str(error).split("\n")[0]]) from None
+    known = {key for key, _ in flatten(OmegaConf.to_container(config))} | _branches(config)  # type: ignore[arg-type]
+    for override in values:
+        problems += _apply(config, override, known)
+    if config.get("fidelity") not in FIDELITIES:
+        problems.append(f"fidelity={config.get('fidelity')!r} is not one of {', '.join(FIDELITIES)}")
+    if problems:
+        raise ConfigError(problems)
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def typed(resolved: dict[str, Any]) -> Config:
+    """The resolved configuration as dataclasses.
+
+    Raises:
+        ConfigError: a key that no schema has, or a value of the wrong type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), resolved)
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError([_sentence(error)]) from None
+
+
+def name_run(resolved: dict[str, Any], config: Config) -> tuple[str, str, str]:
+    """(run id, data source, declared data revision) of a resolved configuration; loads neither data nor torch."""
+    from conf.resolve import defaults_for
+    from tasks.revision import data_revision
+
+    source, revision = data_revision(config.task, config.data, config.cache.root)
+    return run_id(resolved, defaults_for(resolved), revision), source, revision
+
+
+def _is_hydras(override: Override) -> bool:
+    return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
+
+
+@lru_cache(maxsize=512)
+def _composed(chosen: tuple[str, ...]) -> dict[str, Any]:
+    held = GlobalHydra.instance().hydra  # inside a Hydra job there is one already: put it back afterwards
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra_compose("config", list(chosen))
+        return OmegaConf.to_container(config)  # type: ignore[return-value]
+    finally:
+        GlobalHydra.instance().hydra = held
+
+
+def _check_choice(override: Override) -> list[str]:
+    group, options = override.key_or_group, groups()[override.key_or_group]
+    value = override.value()
+    if value is None or str(value) in options:
+        return []
+    near = _nearest(str(value), options)
+    return [f"{group}={value}: there is no such {group}. {near or 'There are: ' + ', '.join(options[:40])}"]
+
+
+def _apply(config: DictConfig, override: Override, known: set[str]) -> list[str]:
+    """Set one value in `config`; returns what is wrong with it."""
+    key = override.key_or_group
+    if override.is_delete():
+        return [f"~{key}: keys cannot be taken away; give another value"]
+    if key not in known and not _is_open(key):
+        return [f"{key}: there is no such key. {_nearest(key, known) or 'See --cfg job for all of them'}"]
+    if override.is_sweep_override():
+        return [f"{override.input_line}: several values make a sweep; add -m"]
+    value = override.value()
+    wrong = _wrong_type(key, value, OmegaConf.select(config, key))
+    if wrong:
+        return [wrong]
+    OmegaConf.update(config, key, value, force_add=True)
+    return []
+
+
+def _is_open(key: str) -> bool:
+    """Keys under which anything may be written: a user's own columns, label words, tuning space."""
+    return any(key.startswith(stem) for stem in ("task.columns.", "task.rows.", "backbone.facts.", "sweep."))
+
+
+def _wrong_type(key: str, value: Any, default: Any) -> str | None:
+    if key.startswith("method."):
+        if default is None or value is None or isinstance(default, DictConfig):
+            return None
+        fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
+        if fits or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)):
+            return None
+        return f"{key}={value!r}: a {type(default).__name__} is wanted (default {default!r})"
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    try:
+        OmegaConf.merge(OmegaConf.structured(Config), nested)
+    except OmegaConfBaseException as error:
+        return f"{key}={value!r}: {_sentence(error)}"
+    return None
+
+
+def _sentence(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    where = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
+    return lines[0] + (f" ({where})" if where and where not in lines[0] else "")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """'Did you mean …?' over whole names and over their last parts."""
+    names = sorted(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    last = name.split(".")[-1]
+    near += [other for other in names if difflib.SequenceMatcher(None, last, other.split(".")[-1]).ratio() > 0.8]
+    near = list(dict.fromkeys(near))[:3]
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _branches(config: DictConfig) -> set[str]:
+    """Dotted names of inner nodes (they may be overridden whole: `method.lr={prompt:0.1}`)."""
+    found: set[str] = set()
+
+    def walk(node: Any, prefix: str) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                found.add(f"{prefix}{key}")
+                walk(value, f"{prefix}{key}.")
+
+    walk(OmegaConf.to_container(config), "")
+    return found | {"task", "method"}
+
+
+__all__ = ["ConfigError", "compose", "compose_raw", "get", "groups", "name_run", "parse", "typed"]

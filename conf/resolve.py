@@ -1,0 +1,136 @@
+"""From a composed configuration to the one that runs: nulls are filled, documentation blocks dropped, values checked.
+
+A null means "not chosen here". It is filled from `defaults_by_fidelity`, then `defaults_by_family` (a backbone's name
+refines its family), then, for the runner, from the protocol and the task. What anybody chose is not null and so wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONF = Path(__file__).resolve().parent
+GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
+DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "space", "about")
+
+
+class ConfigError(ValueError):
+    """One or more values of a configuration are wrong; `problems` has one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill and check a composed configuration.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    resolved = deepcopy(dict(config))
+    resolved.pop("hydra", None)
+    backbone, fidelity = resolved["backbone"], resolved.get("fidelity", "corrected")
+    problems = []
+    for group in GROUPS:
+        _fill(resolved[group], fidelity, backbone.get("name"), backbone.get("family"))
+    _fill_runner(resolved)
+    for group in GROUPS:
+        problems += _outside_choices(group, resolved[group])
+        for block in DOCUMENTATION:
+            resolved[group].pop(block, None)
+    if problems:
+        raise ConfigError(problems)
+    return resolved
+
+
+def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as it would be had nobody chosen more than the names of its groups (see results.identity)."""
+    from runners.config import RunnerConfig
+
+    tree: dict[str, Any] = {"fidelity": resolved["fidelity"], "runner": asdict(RunnerConfig())}
+    for group in ("method", "task", "backbone", "protocol"):
+        tree[group] = _group_file(group, resolved[group]["name"])
+    tree |= {"data": {}, "tracking": {}}
+    tree["backbone"].setdefault("family", resolved["backbone"]["family"])
+    tree = resolve(tree)
+    return tree | {"fidelity": "corrected", "seed": 42}
+
+
+def get(tree: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
+    node: Any = tree
+    for part in dotted.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def put(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *path, last = dotted.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+    tree[last] = value
+
+
+def _fill(group: dict[str, Any], fidelity: str, name: str | None, family: str | None) -> None:
+    by_fidelity = (group.get("defaults_by_fidelity") or {}).get(fidelity) or {}
+    by_family = group.get("defaults_by_family") or {}
+    layers = [by_fidelity, *(by_family.get(key) or {} for key in (name, family, "default"))]
+    for layer in layers:
+        for key, value in layer.items():
+            if get(group, key) is None:
+                put(group, key, deepcopy(value))
+
+
+def _fill_runner(config: dict[str, Any]) -> None:
+    """The runner's nulls come from the protocol; the lengths from the task."""
+    runner, protocol, task = config["runner"], config["protocol"], config["task"]
+    steps = protocol.get("steps")
+    if isinstance(steps, Mapping):
+        steps = steps.get(task.get("split_rule")) or steps.get("default") or steps.get("small")
+    schedule = runner.setdefault("schedule", {})
+    wanted = {
+        "max_steps": steps,
+        "batch_size": protocol.get("batch_size") or 32,
+        "eval_every": protocol.get("eval_every") or 1000,
+        "schedule.warmup_steps": protocol.get("warmup_steps", 500),
+    }
+    for key, value in wanted.items():
+        if get(runner, key) is None:
+            put(runner, key, value)
+    if not isinstance(schedule, dict):
+        raise ConfigError([f"runner.schedule must be a mapping with a name, not {schedule!r}"])
+    method = config["method"]
+    if "max_source_length" in method and method["max_source_length"] is None:
+        method["max_source_length"] = task.get("max_source_length") or 256
+
+
+def _outside_choices(group: str, values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for key, allowed in (values.get("choices") or {}).items():
+        value = get(values, key)
+        if value is not None and value not in allowed:
+            problems.append(f"{group}.{key}={value!r} is not one of {', '.join(map(str, allowed))}")
+    return problems
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _group_file(group: str, name: str) -> dict[str, Any]:
+    """The values of a group's own YAML file, {} for a method or task that lives elsewhere."""
+    path = CONF / group / f"{name}.yaml"
+    if not path.exists():
+        return {"name": name}
+    values = yaml.safe_load(_read(path)) or {}
+    values.pop("defaults", None)
+    return values

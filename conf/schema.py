@@ -1,0 +1,68 @@
+"""The whole configuration, typed. Groups have their schemas beside the code that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from backbones.config import BackboneConfig
+from runners.config import RunnerConfig
+from tasks.config import DataConfig, ProtocolConfig, TaskConfig
+
+
+@dataclass
+class LedgerConfig:
+    root: str | None = None  # null: results/runs beside run.py
+
+
+@dataclass
+class CacheConfig:
+    root: str | None = None  # null: $SOFT_PROMPT_BENCH_CACHE or ~/.cache/soft-prompt-bench
+
+
+@dataclass
+class TrackingConfig:
+    name: str = "none"  # none | wandb
+    mode: str = "offline"  # online | offline
+    project: str = "soft-prompt-bench"
+
+
+@dataclass
+class BudgetConfig:
+    """Equal tuning: the same number of trials from each method's own space, under the same cap on steps."""
+
+    trials: int | None = None
+    kind: str | None = None  # of a paper's experiment: released | search | reduced
+    seed: int = 0
+
+
+@dataclass
+class Config:
+    """A run, whole. `method` stays a mapping: its options are typed by the values in its own YAML."""
+
+    method: dict[str, Any] = field(default_factory=dict)
+    task: TaskConfig = MISSING
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    protocol: ProtocolConfig = MISSING
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    fidelity: str = "corrected"  # corrected | author: every quirk of the released code at once
+    seed: int = 42
+    experiment: str | None = None  # the name of the experiment that chose these values
+    sweep: dict[str, Any] | None = None  # grid, pairs, conditions of `+sweep=`
+    force: bool = False  # train again although the run is done
+    retry_failed: bool = False
+    retry_stale: bool = False
+    fail_fast: bool = False
+    plan: bool = False  # print the grid and what it lacks; load nothing
+    yes: bool = False  # agree to sweeps of more than 24 hours
+    pack: int | None = None  # runs per pack of the packed launcher; null: from memory
+
+
+FIDELITIES = ("corrected", "author")

@@ -1,0 +1,57 @@
+"""What a run cost: memory, time, and on what machine with which versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft", "hydra-core", "numpy")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator, else the highest resident memory of this process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_memory() -> int:
+    """Bytes resident now (Linux); the peak elsewhere."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what can move a score, the commit of this project, and the machine's kind."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    found["commit"] = _commit()
+    found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+    found["threads"] = str(torch.get_num_threads())
+    return found
+
+
+def _commit() -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=5,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

@@ -1,0 +1,89 @@
+"""The papers' optimisers and learning-rate schedules, with nothing left to a library's default.
+
+Weight decay and eps are always passed: the classes that the DePT family's code used had other defaults than torch's
+(transformers.AdamW: decay 0, eps 1e-6), and that changes the method silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.optim import AdamW, Optimizer
+
+from runners.config import OptimizerConfig, ScheduleConfig
+
+OPTIMIZERS = ("adamw", "adafactor")
+SCHEDULES = ("linear", "constant", "exponential")
+
+
+def build_optimizer(
+    groups: Mapping[str, Mapping[str, torch.nn.Parameter]], rates: Mapping[str, float | None], config: OptimizerConfig
+) -> Optimizer:
+    """One parameter group per named group of the method (`prompt`, `offset`, `gate`, `head`, ...).
+
+    Args:
+        groups: group name -> tensor name -> parameter.
+        rates: group name -> learning rate (`method.lr`); `head` falls back to `prompt`, then to the first one.
+
+    Raises:
+        ValueError: a group has no learning rate, or the optimiser is unknown.
+    """
+    parts = []
+    for name, tensors in groups.items():
+        rate = rates.get(name)
+        if rate is None and name == "head":
+            rate = rates.get("prompt") or next((value for value in rates.values() if value is not None), None)
+        if rate is None:
+            have = ", ".join(key for key, value in rates.items() if value is not None) or "none"
+            raise ValueError(f"method.lr.{name} is not set (set are: {have}); give method.lr.{name}=<rate>")
+        parts.append({"params": list(tensors.values()), "lr": rate, "base_lr": rate, "name": name})
+    if config.name == "adamw":
+        beta1, beta2 = config.betas
+        return AdamW(parts, betas=(beta1, beta2), eps=config.eps, weight_decay=config.weight_decay)
+    if config.name == "adafactor":
+        return _adafactor(parts, config)
+    raise ValueError(f"runner.optimizer.name={config.name!r} is not one of {', '.join(OPTIMIZERS)}")
+
+
+def factor(step: int, total: int, config: ScheduleConfig, steps_per_epoch: int) -> float:
+    """What every base learning rate is multiplied with at optimiser step `step` (0-based) of `total`.
+
+    Raises:
+        ValueError: the schedule is unknown.
+    """
+    warmup = config.warmup_steps or 0
+    if config.name == "constant":
+        return 1.0 if step >= warmup else step / max(1, warmup)
+    if config.name == "exponential":
+        return float(config.factor_per_epoch ** (step // steps_per_epoch))
+    if config.name == "linear":
+        if step < warmup:
+            return step / max(1, warmup)
+        return max(0.0, (total - step) / max(1, total - warmup))
+    raise ValueError(f"runner.schedule.name={config.name!r} is not one of {', '.join(SCHEDULES)}")
+
+
+def set_rates(optimizer: Optimizer, multiplier: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * multiplier
+
+
+def _adafactor(parts: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+    """Adafactor as Lester et al. (2021) set it: constant rate, no parameter scaling, full second moment for prompts."""
+    from transformers.optimization import Adafactor
+
+    class Unfactored(Adafactor):  # type: ignore[misc]
+        @staticmethod
+        def _get_options(param_group: dict[str, Any], param_shape: tuple[int, ...]) -> tuple[bool, bool]:
+            return False, param_group["beta1"] is not None
+
+    return Unfactored(
+        parts,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+        weight_decay=config.weight_decay,
+        decay_rate=-config.decay_rate,
+    )

@@ -1,0 +1,232 @@
+"""What one run owns while it trains: its tensors, optimiser, schedule, data order, best checkpoint and log.
+
+The forward pass is not in here, so that several sessions can share one pass through the frozen backbone (a packed
+sweep) and one session is simply the case K = 1.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from results.files import replacing
+from results.ledger import Run
+from runners.config import RunnerConfig
+from runners.optim import build_optimizer, factor, set_rates
+from runners.order import BatchOrder
+
+Tensors = dict[str, Tensor]
+
+
+class NotFinite(RuntimeError):
+    """The training loss is NaN or infinite."""
+
+
+class CorruptCheckpoint(RuntimeError):
+    """checkpoint.pt cannot be read."""
+
+
+@dataclass
+class Best:
+    """The best validation evaluation so far (the first one wins ties) and the method's tensors there."""
+
+    step: int = -1
+    score: float = -math.inf
+    tensors: Tensors = field(default_factory=dict)
+
+
+class Session:
+    """One run's training state.
+
+    Args:
+        run: its folder in the ledger.
+        runner: how it trains.
+        groups: parameter group -> tensor name -> parameter (Tuned.trainable()).
+        rates: `method.lr`.
+        order: which examples make up which batch.
+        main: whether this process writes.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        runner: RunnerConfig,
+        groups: Mapping[str, Mapping[str, torch.nn.Parameter]],
+        rates: Mapping[str, float | None],
+        order: BatchOrder,
+        main: bool = True,
+    ) -> None:
+        assert runner.max_steps is not None and runner.eval_every is not None
+        self.run, self.runner, self.order, self.main = run, runner, order, main
+        self.total, self.eval_every = runner.max_steps, runner.eval_every
+        self.parameters = {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
+        self.optimizer = build_optimizer(groups, rates, runner.optimizer)
+        self.step = 0
+        self.best = Best()
+        self.since_best = 0
+        self.untrained: dict[str, dict[str, float]] = {}
+        self.earlier_seconds = 0.0
+        self.train_seconds = 0.0
+        self.examples = 0
+        self.started = self.saved_at = time.monotonic()
+        self._losses: list[float] = []
+        self._window = time.monotonic()
+        self._window_examples = 0
+
+    @property
+    def finished(self) -> bool:
+        patience = self.runner.patience
+        return self.step >= self.total or (patience is not None and self.since_best >= patience)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time over all restarts."""
+        return self.earlier_seconds + time.monotonic() - self.started
+
+    def indices(self) -> list[int]:
+        """The examples of the next global batch."""
+        return self.order.batch(self.step)
+
+    def update(self, loss: float, examples: int, seconds: float) -> None:
+        """One optimiser step from the gradients that are there.
+
+        Args:
+            loss: mean loss per target token of the global batch.
+            examples: rows of the global batch.
+            seconds: what the forward and backward passes took.
+
+        Raises:
+            NotFinite: the loss is NaN or infinite.
+        """
+        if not math.isfinite(loss):
+            raise NotFinite(
+                f"the training loss is {loss} at step {self.step + 1}: try a smaller learning rate (method.lr.*), "
+                "runner.clip_norm=1, or runner.precision=fp32"
+            )
+        begun = time.monotonic()
+        if self.runner.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.runner.clip_norm)
+        set_rates(self.optimizer, factor(self.step, self.total, self.runner.schedule, self.order.steps_per_epoch))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.examples += examples
+        self._window_examples += examples
+        self.train_seconds += seconds + time.monotonic() - begun
+        self._losses.append(loss)
+        if self.main and (self.step % self.runner.log_every == 0 or self.step == self.total):
+            self._log()
+
+    def evaluation_is_due(self) -> bool:
+        return self.step % self.eval_every == 0 or self.step >= self.total
+
+    def consider(self, split: str, metrics: Mapping[str, float], selection: str) -> None:
+        """Log an evaluation on the selection split and keep the tensors where it is the best so far."""
+        score = metrics[selection]
+        if score > self.best.score or self.best.step < 0:
+            self.best = Best(self.step, score, self.snapshot())
+            self.since_best = 0
+        else:
+            self.since_best += 1
+        if self.main:
+            self.run.append_metrics({"step": self.step, "split": split, "metrics": dict(metrics)})
+
+    def snapshot(self) -> Tensors:
+        return {name: tensor.detach().clone().cpu() for name, tensor in self.parameters.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, tensor in self.parameters.items():
+                tensor.copy_(tensors[name])
+
+    def checkpoint_is_due(self) -> bool:
+        """By steps, but not more often than every `checkpoint_seconds`; always after an evaluation."""
+        if self.evaluation_is_due():
+            return True
+        late = time.monotonic() - self.saved_at > self.runner.checkpoint_seconds
+        return late or self.step % self.runner.checkpoint_every == 0
+
+    def save(self, rng: list[dict[str, Any]]) -> None:
+        """Write checkpoint.pt atomically: kilobytes, never the backbone.
+
+        Args:
+            rng: the random-number states of every process, by rank (see `rng_state`).
+        """
+        state = {
+            "step": self.step,
+            "tensors": self.snapshot(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": {"step": self.best.step, "score": self.best.score, "tensors": self.best.tensors},
+            "since_best": self.since_best,
+            "untrained": self.untrained,
+            "wall_seconds": self.wall_seconds,
+            "train_seconds": self.train_seconds,
+            "examples": self.examples,
+            "losses": self._losses,
+            "rng": rng,
+        }
+        with replacing(self.run / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
+        self.saved_at = time.monotonic()
+
+    def resume(self, rank: int = 0) -> bool:
+        """Go on from checkpoint.pt where there is one; the metrics log is cut back to its step.
+
+        Raises:
+            CorruptCheckpoint: the file is there but cannot be read.
+        """
+        path = self.run / "checkpoint.pt"
+        if not path.exists():
+            if self.main:
+                (self.run / "metrics.jsonl").unlink(missing_ok=True)
+            return False
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            self.load(state["tensors"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.best = Best(**state["best"])
+        except Exception as error:
+            raise CorruptCheckpoint(
+                f"{path} cannot be read ({type(error).__name__}); nothing was changed. Delete that file to train this "
+                "run from its start, or force=true"
+            ) from error
+        self.step, self.since_best = state["step"], state["since_best"]
+        self.untrained, self.examples = state["untrained"], state["examples"]
+        self.earlier_seconds, self.train_seconds = state["wall_seconds"], state["train_seconds"]
+        self._losses = state["losses"]
+        restore_rng(state["rng"][min(rank, len(state["rng"]) - 1)])
+        if self.main:
+            self.run.cut_metrics(self.step)
+        return True
+
+    def _log(self) -> None:
+        now = time.monotonic()
+        self.run.append_metrics(
+            {
+                "step": self.step,
+                "loss": sum(self._losses) / len(self._losses),
+                "learning_rates": {group["name"]: group["lr"] for group in self.optimizer.param_groups},
+                "examples_per_second": self._window_examples / max(now - self._window, 1e-9),
+            }
+        )
+        self._losses, self._window, self._window_examples = [], now, 0
+
+
+def rng_state() -> dict[str, Any]:
+    """The states that dropout draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_rng(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
