@@ -1,0 +1,182 @@
+"""Example -> Encoded: token ids as plain lists, by batched fast tokenizers; padding is the backbone's work.
+
+Truncation never cuts an answer, a label or a decoder's cue: targets are tokenised apart from sources, and a source
+that is too long loses the end of its body, never its suffix. What was cut is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.errors import DataError
+from tasks.examples import Example
+
+IGNORE = -100  # the label of what no loss is taken over
+BATCH = 1000
+
+
+@dataclass
+class Encoded:
+    """One example as token ids.
+
+    Attributes:
+        source: T5: ends with EOS; LLaMA: no EOS (BOS where the tokenizer has one).
+        target: ends with EOS where the family ends answers with it.
+        choices: every candidate answer, encoded like a target.
+        segments, token_types: encoders: one id list per sequence (one, or one per choice).
+        tags: tagging: tag id at the first sub-token of each word, -100 elsewhere.
+        word_starts: tagging: position of each kept word's first sub-token.
+        lost_words: tagging: words that truncation dropped (their gold entities still count).
+    """
+
+    id: str
+    source: list[int] = field(default_factory=list)
+    target: list[int] = field(default_factory=list)
+    choices: list[list[int]] = field(default_factory=list)
+    label: int | float | None = None
+    truncated: bool = False
+    segments: list[list[int]] = field(default_factory=list)
+    token_types: list[list[int]] = field(default_factory=list)
+    tags: list[int] = field(default_factory=list)
+    word_starts: list[int] = field(default_factory=list)
+    lost_words: int = 0
+
+
+def encode(
+    examples: Sequence[Example],
+    tokenizer: Any,
+    *,
+    family: str,
+    max_source_length: int,
+    max_target_length: int | None = None,
+    answer_eos: bool = True,
+    tag_names: Sequence[str] = (),
+) -> list[Encoded]:
+    """Encode examples in batches.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        max_source_length: tokens of a source (EOS and BOS counted) or of an encoder's sequence.
+        max_target_length: cap on targets as an author's code has it; ``None`` never cuts them.
+        answer_eos: end answers with EOS.
+        tag_names: IOB2 tags in the order of their ids (tagging with an encoder).
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError(f"{type(tokenizer).__name__} is not a fast tokenizer; give the folder with tokenizer.json")
+    out: list[Encoded] = []
+    for batch in _batches(examples):
+        if family == "encoder":
+            out += _encoder_batch(batch, tokenizer, max_source_length, tag_names)
+        else:
+            answers = AnswerEncoder(tokenizer, family, answer_eos)
+            out += _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
+    return out
+
+
+def _batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    for example in examples:
+        batch.append(example)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
+    """Token ids without truncation (and without the tokenizer's warning about length)."""
+    return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"] if texts else []
+
+
+class AnswerEncoder:
+    """Encodes answers: T5 as plain text, decoder-only as the continuation `` answer`` of a source."""
+
+    def __init__(self, tokenizer: Any, family: str, eos: bool) -> None:
+        self.tokenizer = tokenizer
+        self.end = [tokenizer.eos_token_id] if eos else []
+        self.cache: dict[str, list[int]] = {}
+        # SentencePiece tokenizers with a dummy prefix put the space there themselves
+        first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["a"], special=False)[0])[0]
+        self.lead = " " if family == "llama" and not first.startswith("▁") else ""
+
+    def __call__(self, answers: list[str]) -> list[list[int]]:
+        """Ids of each answer, EOS included where answers end with it."""
+        new = sorted({a for a in answers if a not in self.cache})
+        for answer, ids in zip(new, _ids(self.tokenizer, [self.lead + a for a in new], special=False), strict=True):
+            self.cache[answer] = ids + self.end
+        return [list(self.cache[a]) for a in answers]
+
+
+def _text_batch(
+    batch: list[Example],
+    tokenizer: Any,
+    family: str,
+    max_source_length: int,
+    max_target_length: int | None,
+    answers: AnswerEncoder,
+) -> list[Encoded]:
+    """Text-to-text examples of T5 and LLaMA."""
+    sources = _ids(tokenizer, [e.source for e in batch], special=True)
+    distinct = sorted({e.suffix for e in batch if e.suffix})
+    suffixes = dict(zip(distinct, _ids(tokenizer, distinct, special=False), strict=True)) | {"": []}
+    targets = answers([e.target for e in batch])
+    eos = tokenizer.eos_token_id
+    out = []
+    for example, ids, target in zip(batch, sources, targets, strict=True):
+        ids = ids[:-1] if ids and ids[-1] == eos else ids
+        end = [eos] if family == "t5" else []
+        truncated = len(ids) + len(end) > max_source_length
+        if truncated:
+            tail = suffixes[example.suffix] + end
+            body = ids[: len(ids) - len(suffixes[example.suffix])]
+            source = body[: max(0, max_source_length - len(tail))] + tail
+        else:
+            source = ids + end
+        if max_target_length and len(target) > max_target_length:
+            target, truncated = target[: max_target_length - 1] + answers.end, True
+        encoded = Encoded(example.id, source, target, answers(list(example.choices)), example.label, truncated)
+        out.append(encoded)
+    return out
+
+
+def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_names: Sequence[str]) -> list[Encoded]:
+    """Sequences of BERT-type models: special tokens by the tokenizer, the longer text is cut first."""
+    if batch[0].words:
+        return [_tagged(e, tokenizer, max_length, {n: i for i, n in enumerate(tag_names)}) for e in batch]
+    flat = [pair for e in batch for pair in e.segments]
+    firsts, seconds = [a for a, _ in flat], [b for _, b in flat]
+    pairs = {"text_pair": seconds} if seconds[0] is not None else {}
+    whole = tokenizer(firsts, **pairs, verbose=False)
+    cut = tokenizer(firsts, **pairs, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
+    out, at = [], 0
+    for example in batch:
+        span = slice(at, at + len(example.segments))
+        at = span.stop
+        ids, types = cut["input_ids"][span], cut["token_type_ids"][span]
+        truncated = any(len(w) > len(c) for w, c in zip(whole["input_ids"][span], ids, strict=True))
+        out.append(Encoded(example.id, label=example.label, truncated=truncated, segments=ids, token_types=types))
+    return out
+
+
+def _tagged(example: Example, tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> Encoded:
+    """One tagged sentence: a tag at the first sub-token of each word; words that do not fit are counted."""
+    got = tokenizer(
+        list(example.words), is_split_into_words=True, truncation=True, max_length=max_length,
+        return_token_type_ids=True,
+    )  # fmt: skip
+    tags, starts, last = [], [], None
+    for position, word in enumerate(got.word_ids(0)):
+        if word is not None and word != last:
+            starts.append(position)
+            tags.append(tag_ids[example.tags[word]])
+        else:
+            tags.append(IGNORE)
+        last = word if word is not None else last
+    lost = len(example.words) - len(starts)
+    return Encoded(
+        example.id, truncated=lost > 0, segments=[got["input_ids"]], token_types=[got["token_type_ids"]],
+        tags=tags, word_starts=starts, lost_words=lost,
+    )  # fmt: skip
