@@ -144,12 +144,14 @@ class InputMethod(Method):
         prompt_slots: m, the number of positions put in front.
         offset_generated: Decoder-only models: whether target tokens at scoring and generation get `shift` too.
         row_alignment: Decoder-only models, position-indexed methods: `source_end` or `right_edge`.
+        max_source_length: s of a position-indexed offset (its rows); 0 where there is none.
     """
 
     kind: ClassVar[str] = "input"
     prompt_slots: int = 0
     offset_generated: bool = True
     row_alignment: str = "source_end"
+    max_source_length: int = 0
 
     def prompt_vectors(self) -> Tensor:
         """The (m, d) vectors in front of the tokens."""

@@ -52,6 +52,7 @@ class DePT(InputMethod):
         super().__init__()
         self.prompt_slots = prompt_length
         self.row_alignment = row_alignment
+        self.max_source_length = max_source_length
         # Target tokens take row -1 (no offset) wherever they have none, so `shift` may always be applied.
         self.prompt = prompt_parameter(prompt_length, facts.width, init_rows, generator)
         self.scale = offset_alpha / math.sqrt(rank) if offset_scale != "none" and rank else 1.0

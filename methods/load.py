@@ -19,10 +19,9 @@ from torch import Tensor
 
 from methods.base import Facts, Method, option_defaults
 
-NOT_OPTIONS = frozenset(
-    ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos")
-    + ("defaults_by_family", "defaults_by_fidelity", "choices", "space", "about")
-)
+_IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos")
+_DOCUMENTATION = ("defaults_by_family", "defaults_by_fidelity", "choices", "space", "about")
+NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
 
 
