@@ -1,0 +1,148 @@
+"""Every example answered exactly once, by however many processes, and scored as one set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from runners.config import RunnerConfig
+from runners.progress import bar
+from runners.workers import Workers
+from tasks.config import ProtocolConfig, TaskConfig
+from tasks.encode import Encoded
+from tasks.examples import Example
+from tasks.metrics import Prediction, score
+from tasks.answers import answer_of, parse_answer, reference_of
+
+
+@dataclass
+class Split:
+    """One split as it is trained on or scored: examples and their token ids, in the same order."""
+
+    name: str
+    examples: Sequence[Example]
+    encoded: Sequence[Encoded]
+
+    @property
+    def truncated(self) -> float:
+        """Share of examples that were cut to the length limit."""
+        return sum(e.truncated for e in self.encoded) / max(len(self.encoded), 1)
+
+    def lengths(self) -> list[int]:
+        return [length_of(e) for e in self.encoded]
+
+
+def length_of(encoded: Encoded) -> int:
+    """Tokens of the longest sequence of an example."""
+    return max([len(encoded.source) + len(encoded.target), *(len(ids) for ids in encoded.segments)])
+
+
+@dataclass
+class Evaluation:
+    """Predictions by id in the split's order, their metrics, and what they took."""
+
+    predictions: list[Prediction]
+    metrics: dict[str, float]
+    examples_per_second: float
+    invalid: float | None = None
+
+
+class IncompleteEvaluation(RuntimeError):
+    """An example was answered twice or not at all."""
+
+
+def answering(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
+    """How a model of this family answers: `rank`, `generate`, `classify` or `tag`."""
+    if family == "encoder":
+        return "tag" if task.kind == "tagging" else "classify"
+    ranked = task.kind in ("classification", "multiple_choice", "cloze") and protocol.scoring == "rank"
+    return "rank" if ranked else "generate"
+
+
+class Evaluator:
+    """Scores splits with one tuned model."""
+
+    def __init__(
+        self, tuned: Any, task: TaskConfig, protocol: ProtocolConfig, runner: RunnerConfig, workers: Workers
+    ) -> None:
+        self.tuned, self.task, self.protocol, self.runner, self.workers = tuned, task, protocol, runner, workers
+        self.how = answering(task, protocol, tuned.backbone.facts.family)
+
+    def __call__(self, split: Split) -> Evaluation:
+        """Answer the whole split.
+
+        Raises:
+            IncompleteEvaluation: the gathered ids are not the split's ids.
+        """
+        begun = time.monotonic()
+        order = sorted(range(len(split.examples)), key=lambda i: length_of(split.encoded[i]))
+        batches = [order[s : s + self.runner.eval_batch_size] for s in range(0, len(order), self.runner.eval_batch_size)]
+        mine = batches[self.workers.rank :: self.workers.count]
+        answers: list[tuple[int, Any]] = []
+        self.tuned.eval()
+        with torch.inference_mode(), bar(f"score {split.name}", len(mine), unit="batch", main=self.workers.main, leave=False) as shown:
+            for indices in mine:
+                answers += zip(indices, self.answer(split, indices), strict=True)
+                shown.update()
+        answers = sorted(self.workers.gather(answers), key=lambda pair: pair[0])
+        if [index for index, _ in answers] != list(range(len(split.examples))):
+            raise IncompleteEvaluation(
+                f"{split.name}: {len(answers)} answers to {len(split.examples)} examples, or some twice"
+            )
+        predictions = [
+            Prediction(example.id, answer, reference_of(self.task, example), example.group)
+            for example, (_, answer) in zip(split.examples, answers, strict=True)
+        ]
+        seconds = time.monotonic() - begun
+        return Evaluation(
+            predictions,
+            score(self.task, self.protocol, predictions),
+            len(predictions) / max(seconds, 1e-9),
+            self._invalid(split, predictions),
+        )
+
+    def answer(self, split: Split, indices: Sequence[int]) -> list[Any]:
+        """Predictions for some examples of a split, in the order of `indices`."""
+        examples = [split.examples[i] for i in indices]
+        encoded = [split.encoded[i] for i in indices]
+        backbone = self.tuned.backbone
+        batch = backbone.collate(encoded, candidates=self.how == "rank").to(self.workers.device)
+        if self.how == "rank":
+            best = self.tuned.rank(batch).argmax(-1).tolist()
+            return [answer_of(self.task, e, i) for e, i in zip(examples, best, strict=True)]
+        if self.how == "classify":
+            logits = self.tuned.classify(batch)
+            if self.task.kind == "regression":
+                return logits[:, 0].float().tolist()
+            best = logits.argmax(-1).tolist()
+            return [answer_of(self.task, e, i) for e, i in zip(examples, best, strict=True)]
+        if self.how == "tag":
+            return self._tags(self.tuned.tag(batch).argmax(-1).tolist(), examples, encoded)
+        tokens = self.tuned.generate(batch, self.max_new_tokens(encoded))
+        texts = [backbone.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in tokens]
+        return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
+
+    def max_new_tokens(self, encoded: Sequence[Encoded]) -> int:
+        """What the task or the protocol says; for a closed label set its longest label."""
+        longest = max((len(ids) for e in encoded for ids in e.choices), default=0)
+        return self.task.max_new_tokens or longest or self.protocol.max_new_tokens or 20
+
+    def _tags(self, best: list[list[int]], examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[list[str]]:
+        """Tag names per word; a word that truncation dropped is tagged O, so that its entities count as missed."""
+        names = self.tuned.tag_names
+        found = []
+        for row, example, ids in zip(best, examples, encoded, strict=True):
+            tags = [names[row[start]] for start in ids.word_starts]
+            found.append(tags + ["O"] * (len(example.words) - len(tags)))
+        return found
+
+    def _invalid(self, split: Split, predictions: Sequence[Prediction]) -> float | None:
+        """Share of generated answers outside the label set; None where there is no such set."""
+        if self.how != "generate" or self.task.kind != "classification":
+            return None
+        wrong = [p.prediction not in e.choices for p, e in zip(predictions, split.examples, strict=True) if e.choices]
+        return sum(wrong) / max(len(wrong), 1) if wrong else None
