@@ -170,11 +170,7 @@ def _write_run(
     final = _ceiling(config, rng) if trained else (zero if method == "none" else majority)
     steps = config["runner"]["max_steps"] if trained else 0
     reached = int(steps * rng.uniform(0.2, 0.8)) if failed else steps
-    lines = (
-        _history(config, rng, zero=zero, final=final, steps=reached, evaluations=evaluations)
-        if trained
-        else []
-    )
+    lines = _history(config, rng, zero=zero, final=final, steps=reached, evaluations=evaluations) if trained else []
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.yaml").write_text(json.dumps(config, indent=1))  # JSON is YAML
     record = _record(identity, config, rng, final, steps=reached, failed=failed)

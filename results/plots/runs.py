@@ -1,0 +1,226 @@
+"""Runs as the figures see them: with their curves and gates, and grouped into panels that share their axes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any
+
+from results import ledger
+from results.files import read_lines
+from results.identity import flatten, is_cosmetic
+from results.records import Run, matches, read_runs
+from results.selection import Trial, choose, trials
+
+BASELINES = {"none": "zero-shot", "majority": "majority class"}
+
+
+@dataclass(frozen=True)
+class Seen(Run):
+    """One readable run, with those of its files that figures draw (read when asked for)."""
+
+    @property
+    def status(self) -> str:
+        """As stored, but `interrupted` where nobody holds a running run any more."""
+        stored = super().status
+        return "interrupted" if stored == "running" and not ledger.Run(self.folder).is_held() else stored
+
+    @property
+    def method(self) -> str:
+        return str(self.record.get("method", "?"))
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """Dotted leaves of the configuration."""
+        return dict(flatten(self.config))
+
+    def untrained(self) -> float | None:
+        """The primary metric before the first step (fraction), on the reported split or else on validation."""
+        score = self.score(untrained=True)
+        return self.score("validation", untrained=True) if score is None else score
+
+    def learning_rate(self, group: str = "prompt") -> float | None:
+        """The learning rate of a parameter group, or that of the method's only (first) group."""
+        rates = {
+            key.removeprefix("method.lr."): value
+            for key, value in self.options.items()
+            if key.startswith("method.lr.") and value is not None
+        }
+        value = rates.get(group, next(iter(rates.values()), None) if group == "prompt" else None)
+        return None if value is None else float(value)
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl; none, with a warning, where the file is broken."""
+        try:
+            return read_lines(self.folder / "metrics.jsonl")
+        except (ValueError, OSError) as error:
+            warnings.warn(f"run {self.id}: {error}", stacklevel=2)
+            return []
+
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, training loss) of every log step."""
+        return [(row["step"], row["loss"]) for row in self.history if row.get("loss") is not None]
+
+    def curve(self, split: str = "validation") -> list[tuple[int, float]]:
+        """(step, primary metric) of every evaluation on a split."""
+        rows = (row for row in self.history if row.get("split") == split)
+        pairs = ((row["step"], (row.get("metrics") or {}).get(self.primary_metric)) for row in rows)
+        return [(step, value) for step, value in pairs if value is not None]
+
+    def gates(self) -> dict[str, Any] | None:
+        """APT's gates: ``layers`` (mean gate per token, per layer) and ``layer_gate``, or None."""
+        path = self.folder / "diagnostics" / "gates.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            warnings.warn(f"run {self.id}: {path.name}: {error}", stacklevel=2)
+            return None
+        return content if content.get("layers") else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A grid point: runs that differ by their seed alone."""
+
+    runs: tuple[Seen, ...]
+
+    @property
+    def method(self) -> str:
+        return self.runs[0].method
+
+    def scores(self, split: str | None = None) -> list[float]:
+        values = (run.score(split) for run in self.runs)
+        return [value for value in values if value is not None]
+
+    def mean(self, split: str | None = None) -> float | None:
+        scores = self.scores(split)
+        return fmean(scores) if scores else None
+
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds (fraction), None for one seed."""
+        scores = self.scores()
+        return stdev(scores) if len(scores) > 1 else None
+
+    def average(self, key: str) -> float | None:
+        """Mean of a numeric field of the records."""
+        values = [run.record.get(key) for run in self.runs]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        return fmean(numbers) if numbers else None
+
+
+@dataclass
+class Panel:
+    """The runs that may be drawn on the same axes: one task, backbone and protocol."""
+
+    task: str
+    backbone: str
+    protocol: str
+    runs: list[Seen]
+
+    @property
+    def metric(self) -> str:
+        return self.runs[0].primary_metric
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} · {self.backbone} · protocol {self.protocol}"
+
+    @property
+    def slug(self) -> str:
+        return "-".join((self.task, self.backbone, self.protocol)).replace("/", "_")
+
+    @property
+    def trained(self) -> list[Seen]:
+        return [run for run in self.runs if run.method not in BASELINES]
+
+    def by_method(self) -> dict[str, list[Point]]:
+        """Grid points of each trained method, in the order of their first run."""
+        found: dict[str, list[Seen]] = defaultdict(list)
+        for run in self.trained:
+            found[run.method].append(run)
+        return {method: [_point(trial) for trial in trials(runs)] for method, runs in found.items()}
+
+    def best(self, method: str) -> Point | None:
+        """The method's grid point chosen on validation (never on the reported split), None if it cannot be."""
+        choice = choose([run for run in self.trained if run.method == method])
+        return Point(tuple(choice.runs)) if choice.runs else None  # type: ignore[arg-type]
+
+    def baselines(self, split: str | None = None) -> dict[str, float]:
+        """Scores (fractions) of the rows without training, by label; the reported split where one is missing.
+
+        Several zero-shot runs (label words and digits, say) are told apart by the options that differ.
+        """
+        found: dict[str, float] = {}
+        for method, name in BASELINES.items():
+            runs = [run for run in self.runs if run.method == method]
+            points = [point for trial in trials(runs) if (point := _point(trial)).mean() is not None]
+            several = differing([point.runs[0] for point in points])
+            for point in points:
+                values = ", ".join(str(point.runs[0].options.get(key)) for key in several)
+                score = point.mean(split)
+                found[f"{name} ({values})" if values else name] = point.mean() if score is None else score  # type: ignore[assignment]
+        return found
+
+    def untrained(self) -> float | None:
+        """Median score of the trained runs before their first step."""
+        values = [value for run in self.trained if (value := run.untrained()) is not None]
+        return median(values) if values else None
+
+
+def differing(runs: Sequence[Seen]) -> list[str]:
+    """Dotted keys of the configuration (none that is cosmetic, nor the seed) whose values differ among runs."""
+    keys = sorted({key for run in runs for key in run.options})
+    counted = (key for key in keys if key != "seed" and not is_cosmetic(key))
+    return [key for key in counted if len({str(run.options.get(key)) for run in runs}) > 1]
+
+
+def _point(trial: Trial) -> Point:
+    return Point(tuple(trial.runs))  # type: ignore[arg-type]
+
+
+def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[Seen], list[str]]:
+    """Every readable run that the filters let through, and a sentence per folder that could not be read."""
+    reading = read_runs(root)
+    runs = (Seen(run.record, run.folder) for run in reading.runs)
+    return [run for run in runs if passes(run, filters)], reading.problems
+
+
+def passes(run: Run, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a run passes ``{facet or dotted config key: allowed values}``.
+
+    ``paper`` and ``experiment`` match an experiment or all under it (``dept``: ``dept/table1``, ...); ``run_id``
+    matches the beginning of an id.
+    """
+    rest = dict(filters)
+    for key in ("paper", "experiment"):
+        allowed = rest.pop(key, None)
+        experiment = str(run.config.get("experiment") or "")
+        if allowed and not any(experiment == name or experiment.startswith(f"{name}/") for name in allowed):
+            return False
+    prefixes = rest.pop("run_id", None)
+    if prefixes and not any(run.id.startswith(prefix) for prefix in prefixes):
+        return False
+    return matches(run, rest)
+
+
+def panels(runs: Iterable[Seen]) -> list[Panel]:
+    """Finished runs by task, backbone and protocol; fixture runs are never mixed with real ones."""
+    found: dict[tuple[str, str, str, bool], list[Seen]] = defaultdict(list)
+    for run in runs:
+        if run.done:
+            names = (str(run.record.get(key, "?")) for key in ("task", "backbone", "protocol"))
+            found[(*names, run.is_fixture)].append(run)  # type: ignore[index]
+    made = []
+    for (task, backbone, protocol, fixture), members in sorted(found.items()):
+        name = f"{protocol} (fixture: no scientific value)" if fixture else protocol
+        made.append(Panel(task, backbone, name, members))
+    return made

@@ -1,0 +1,105 @@
+"""The house look: one colour, marker and dash per method, the same in every figure and in the report.
+
+Colours are those of Okabe and Ito (2008), told apart under the common colour-vision deficiencies; markers and
+dashes carry the same distinction without colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#22262b"
+MUTED = "#687078"
+GRID = "#e4e7ea"
+LABELS = {
+    "pt": "PT", "dept": "DePT", "adept": "ADePT", "accept": "ACCEPT", "apt": "APT", "ptuning_v2": "P-tuning v2",
+    "prefix": "Prefix tuning", "lora": "LoRA", "ia3": "IA3", "bitfit": "BitFit", "adapter": "Adapter",
+    "full": "Full fine-tuning", "none": "zero-shot", "majority": "majority class",
+}  # fmt: skip
+COLOURS = {
+    "pt": "#0072b2", "dept": "#d55e00", "adept": "#009e73", "accept": "#cc79a7", "apt": "#e69f00",
+    "ptuning_v2": "#56b4e9", "prefix": "#8c6bb1", "lora": "#5b6770", "ia3": "#a6761d", "bitfit": "#7a9a01",
+    "adapter": "#b2182b", "full": "#222222",
+}  # fmt: skip
+SPARE_COLOURS = ("#8c6bb1", "#a6761d", "#7a9a01", "#b2182b", "#1b7837", "#35618f")
+MARKERS = dict(zip(COLOURS, "osD^vPXhd<>*", strict=True))
+DASHES = ((5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (10, 3), (3, 3))
+RC = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 10, "axes.titlesize": 11,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelcolor": INK, "text.color": INK,
+    "axes.edgecolor": MUTED, "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "xtick.color": MUTED,
+    "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "legend.frameon": False,
+    "legend.fontsize": 9, "figure.dpi": 100, "savefig.dpi": 200, "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+def label(method: str) -> str:
+    """The method's name as papers write it."""
+    return LABELS.get(method, method)
+
+
+def colour(method: str) -> str:
+    """The method's colour, the same everywhere (unknown methods: by their name, from spare colours)."""
+    return COLOURS.get(method, SPARE_COLOURS[sum(method.encode()) % len(SPARE_COLOURS)])
+
+
+def marker(method: str) -> str:
+    return MARKERS.get(method, "o")
+
+
+def order(method: str) -> tuple[int, str]:
+    """Sort key: methods in the order of the table of labels, then by name."""
+    names = list(LABELS)
+    return (names.index(method) if method in names else len(names), method)
+
+
+def metric_label(metric: str) -> str:
+    """``accuracy`` -> ``accuracy (%)``: axes show points, records hold fractions."""
+    return f"{metric.replace('_', ' ')} (%)"
+
+
+def look() -> AbstractContextManager[None]:
+    """Within it, figures have the house look; the caller's matplotlib settings come back afterwards."""
+    return matplotlib.rc_context(RC)  # type: ignore[arg-type]
+
+
+def grid(columns: int, *, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A row of axes in the house look."""
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+    return figure, list(axes[0])
+
+
+def finish(figure: Figure, title: str, caption: str) -> None:
+    """Title above, caption (where the numbers come from) below."""
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
+    wrapped = textwrap.fill(caption, width=int(figure.get_figwidth() * 15.5))
+    figure.supxlabel(wrapped, x=0.012, ha="left", fontsize=7.5, color=MUTED)
+
+
+def save(figure: Figure, out: Path, name: str, caption: str) -> list[Path]:
+    """Write PNG and PDF (caption and run ids in their metadata) and close the figure."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / f"{name}.png", out / f"{name}.pdf"]
+    figure.savefig(paths[0], metadata={"Title": name, "Description": caption})
+    figure.savefig(paths[1], metadata={"Title": name, "Subject": caption, "CreationDate": None})
+    plt.close(figure)
+    return paths
+
+
+def provenance(run_ids: list[str], shown: int = 8) -> str:
+    """``runs 1a2b…, …``: short ids of the runs behind a figure."""
+    short = ", ".join(identity[:8] for identity in run_ids[:shown])
+    rest = f" and {len(run_ids) - shown} more" if len(run_ids) > shown else ""
+    return f"runs {short}{rest}"
