@@ -1,0 +1,226 @@
+"""Runs as the tables see them: a read-only view on `results/runs/<run_id>/record.json`.
+
+Scores stay fractions here, as the records hold them; only the tables turn them into points.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from results.identity import flatten, is_cosmetic
+from results.ledger import Ledger, default_root
+
+DEFAULT_ROOT = default_root()
+RECORD_FACETS = frozenset(["method", "task", "backbone", "protocol", "seed", "status", "reason", "run_id", "steps"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the ledger."""
+
+    record: dict[str, Any]
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run id, as the folder is named."""
+        return str(self.record["run_id"])
+
+    @property
+    def status(self) -> str:
+        """done, running, failed, or derived: interrupted, stale."""
+        return str(self.record.get("status", "unknown"))
+
+    @property
+    def done(self) -> bool:
+        """Whether the run may stand in a table."""
+        return self.status == "done"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        config = self.record.get("config")
+        return config if isinstance(config, dict) else {}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A facet of the run: a record field, or a dotted config key such as `method.lr.prompt`."""
+        if name in RECORD_FACETS:
+            return self.record.get(name, default)
+        if name == "source":
+            name = "data.source"
+        if name == "data.source":
+            return self.data_source or default
+        if name == "group":
+            return self.configuration
+        for tree in (self.config, self.record):
+            value = lookup(tree, name)
+            if value is not None:
+                return value
+        return default
+
+    @property
+    def data_source(self) -> str:
+        """Where the rows came from: hub, package, local or fixture (first word of the record's source)."""
+        source = lookup(self.record, "data.source") or lookup(self.config, "data.source") or "unknown"
+        return str(source)
+
+    @property
+    def is_fixture(self) -> bool:
+        """Whether the run was made on synthetic rows or on a backbone with random weights."""
+        return (
+            "fixture" in self.data_source
+            or bool(lookup(self.config, "backbone.random_weights"))
+            or str(self.record.get("backbone", "")).startswith("tiny")
+        )
+
+    @property
+    def packed(self) -> bool:
+        """Whether the run shared its passes with others, so that its speed and memory are not its own."""
+        return bool(self.record.get("packed") or self.record.get("packed_with"))
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that the protocol reports."""
+        return str(self.record.get("primary_metric") or "")
+
+    @property
+    def primary_split(self) -> str:
+        """The split that the protocol reports."""
+        split = self.record.get("primary_split")
+        if split:
+            return str(split)
+        splits = list(self.record.get("metrics") or {})
+        return "test" if "test" in splits else (splits[-1] if splits else "test")
+
+    @property
+    def selection_metric(self) -> str:
+        """The metric by which checkpoints and trials are chosen (CB: macro-F1; MRQA: exact match)."""
+        by_protocol = lookup(self.config, "task.select_metric") or {}
+        value = by_protocol.get(self.record.get("protocol"), by_protocol.get("default"))
+        return str(value or self.primary_metric)
+
+    @property
+    def selection_split(self) -> str:
+        """The split on which the run's own checkpoint was chosen."""
+        value = lookup(self.config, "protocol.select_split")
+        return str(value) if value else "validation"
+
+    def score(self, split: str | None = None, metric: str | None = None, untrained: bool = False) -> float | None:
+        """A score as a fraction; the reported one by default, or the one at step 0."""
+        metrics = self.record.get("untrained_metrics" if untrained else "metrics") or {}
+        values = metrics.get(split or self.primary_split) or {}
+        value = values.get(metric or self.primary_metric)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    def selection_score(self) -> float | None:
+        """The validation score by which trials are compared (fraction), or None where there is none."""
+        value = self.score("validation", self.selection_metric)
+        return value if value is not None else self.score("validation")
+
+    def size(self, split: str | None = None) -> int | None:
+        """Examples behind the score on a split: what was evaluated, else what the split holds."""
+        split = split or self.primary_split
+        for tree in ("evaluated", "data.evaluated_rows", "data.rows"):
+            rows = lookup(self.record, tree)
+            if isinstance(rows, Mapping) and isinstance(rows.get(split), int):
+                return int(rows[split])
+        return len(self.predictions(split)) or None
+
+    @cached_property
+    def configuration(self) -> str:
+        """Everything that the run is made of but its seed, as one comparable string."""
+        kept = {k: v for k, v in flatten(self.config) if k != "seed" and not _is_cosmetic(k)}
+        names = [str(self.record.get(k)) for k in ("method", "task", "backbone", "protocol")]
+        return "|".join(names) + json.dumps(kept, default=str)
+
+    def predictions(self, split: str | None = None) -> list[dict[str, Any]]:
+        """The lines of `predictions.<split>.jsonl`; a torn last line is left out, no file gives []."""
+        path = self.folder / f"predictions.{split or self.primary_split}.jsonl"
+        if not path.exists():
+            return []
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+
+@dataclass
+class Reading:
+    """What was found in a ledger: the runs, and one sentence per folder that could not be read."""
+
+    root: Path
+    runs: list[Run] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+_is_cosmetic = lru_cache(maxsize=None)(is_cosmetic)
+
+
+def lookup(tree: Any, dotted: str) -> Any:
+    """A value under a dotted name in nested mappings, None where a step is missing."""
+    for part in dotted.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return None
+        tree = tree[part]
+    return tree
+
+
+def read_runs(root: str | Path | None = None) -> Reading:
+    """Read every record of a ledger.
+
+    A folder without a readable record is named in `problems` and skipped. An absent ledger is empty.
+    """
+    reading = Reading(Path(root) if root is not None else DEFAULT_ROOT)
+    if not reading.root.is_dir():
+        return reading
+    records, broken = Ledger(reading.root).read()
+    reading.problems += [f"{entry.folder.name}: {entry.reason} (skipped)" for entry in broken]
+    for record in records:
+        problem = _problem(record)
+        if problem:
+            reading.problems.append(f"{record.get('run_id', 'a run')}: {problem} (skipped)")
+        else:
+            reading.runs.append(Run(record, reading.root / str(record["run_id"])))
+    return reading
+
+
+def _problem(record: Any) -> str | None:
+    """Why a record cannot be used, or None."""
+    missing = [key for key in ("run_id", "status", "method", "task") if not record.get(key)]
+    if missing:
+        return f"record.json lacks {', '.join(missing)}"
+    metrics = record.get("metrics")
+    if metrics is not None and not (isinstance(metrics, dict) and all(isinstance(v, dict) for v in metrics.values())):
+        return "record.json holds metrics that are not {split: {name: value}}"
+    return None
+
+
+def matches(run: Run, where: Mapping[str, Any]) -> bool:
+    """Whether a run has every wanted value; a list means any of them, `null` means not set."""
+    for name, wanted in where.items():
+        value = run.get(name)
+        options: Iterable[Any] = wanted if isinstance(wanted, list | tuple) else (wanted,)
+        if not any(_same(value, option) for option in options):
+            return False
+    return True
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equality across the ways a value is written: 0.3 and "0.3", true and "true"."""
+    if value == wanted:
+        return True
+    if value is None or wanted is None:
+        return False
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value).lower() == str(wanted).lower()

@@ -1,0 +1,1 @@
+"""Paper-style tables from the ledger: `python -m results.tables paper=demo`."""

@@ -1,0 +1,147 @@
+"""`python -m results.tables`: paper-style tables from the ledger, without importing torch.
+
+    python -m results.tables paper=demo
+    python -m results.tables paper=dept table=1 format=latex out=table1.tex
+    python -m results.tables rows=method cols=task backbone=t5_base protocol=dept
+    python -m results.tables rows=method.lr.prompt cols=method task=demo/movie_reviews
+    python -m results.tables paper=dept table=1 --commands
+
+Arguments are key=value as for run.py: paper, table (a name, or all), rows, cols, format
+(markdown|csv|latex|html), out=FILE, ledger.root=DIR, selection (validation|reported), margin (points, for
+`reproduced`), fixtures (true|false), significance (true|false), standalone (true|false, LaTeX); any other
+key filters the runs: a facet (method, task, backbone, protocol, seed, fidelity, status, data.source) or a
+config key (method.prompt_length=60); several values are separated by commas.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from results.records import DEFAULT_ROOT, read_runs
+from results.tables.build import Options, build
+from results.tables.layout import Layout, LayoutError, free, load, tables_of
+from results.tables.model import Table
+from results.tables.render import FORMATS, html_page, latex, render
+
+DEFAULTS: dict[str, str] = {
+    "paper": "",
+    "table": "",
+    "rows": "",
+    "cols": "",
+    "format": "markdown",
+    "out": "",
+    "ledger.root": str(DEFAULT_ROOT),
+    "selection": "validation",
+    "margin": "1.0",
+    "fixtures": "false",
+    "significance": "true",
+    "standalone": "true",
+}
+FLAGS = ("--commands", "--help", "-h")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print or write the table; 0 when it was made, 2 when the arguments are wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--help" in arguments or "-h" in arguments:
+        print(__doc__)
+        return 0
+    try:
+        settings, filters, flags = parse(arguments)
+        options = _options(settings)
+        layouts, reading = _layouts(settings, filters)
+    except LayoutError as error:
+        print(error, file=sys.stderr)
+        return 2
+    tables = [build(layout, reading, options) for layout in layouts]
+    for problem in reading.problems:
+        print(f"ledger: {problem}", file=sys.stderr)
+    if "--commands" in flags:
+        for command in dict.fromkeys(command for table in tables for command in table.commands()):
+            print(command)
+        return 0
+    text = "\n".join(_text(table, settings) for table in tables)
+    if settings["out"]:
+        path = Path(settings["out"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def parse(arguments: list[str]) -> tuple[dict[str, str], dict[str, Any], list[str]]:
+    """Split arguments into settings, filters and flags.
+
+    Raises:
+        LayoutError: For a word without `=`, an unknown flag, or a value that is not allowed.
+    """
+    settings, filters, flags = dict(DEFAULTS), {}, []
+    for word in arguments:
+        if word in FLAGS:
+            flags.append(word)
+        elif word.startswith("-") or "=" not in word:
+            raise LayoutError(
+                f"{word}: arguments are key=value (paper=demo, task=demo/movie_reviews), or {', '.join(FLAGS)}"
+            )
+        else:
+            key, _, value = word.lstrip("+").partition("=")
+            if key in settings:
+                settings[key] = value
+            else:
+                values = [part.strip() for part in value.strip("[]").split(",")]
+                filters[key] = values[0] if len(values) == 1 else values
+    if settings["format"] not in FORMATS:
+        raise LayoutError(f"format={settings['format']}: must be one of {', '.join(FORMATS)}")
+    return settings, filters, flags
+
+
+def _options(settings: dict[str, str]) -> Options:
+    """The typed options of the settings."""
+    if settings["selection"] not in ("validation", "reported"):
+        raise LayoutError(f"selection={settings['selection']}: must be one of validation, reported")
+    try:
+        margin = float(settings["margin"])
+    except ValueError:
+        raise LayoutError(f"margin={settings['margin']}: must be a number of points, such as 1.0") from None
+    if margin <= 0:
+        raise LayoutError(f"margin={margin}: must be above 0 points")
+    return Options(settings["selection"], margin, _flag(settings, "fixtures"), _flag(settings, "significance"))
+
+
+def _flag(settings: dict[str, str], name: str) -> bool:
+    """A setting that is true or false."""
+    if settings[name] not in ("true", "false"):
+        raise LayoutError(f"{name}={settings[name]}: must be true or false")
+    return settings[name] == "true"
+
+
+def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Any]:
+    """The layouts asked for, and the ledger."""
+    reading = read_runs(settings["ledger.root"])
+    paper, table = settings["paper"], settings["table"]
+    if paper and (settings["rows"] or settings["cols"]):
+        raise LayoutError("paper= and rows=/cols= exclude each other: a paper's table has its own layout")
+    if paper:
+        names: list[str | None] = list(tables_of(paper)) if table == "all" else [table or None]
+        return [load(paper, name).narrowed(filters) for name in names], reading
+    if table:
+        raise LayoutError(f"table={table}: say of which paper (paper=...)")
+    usable = [run for run in reading.runs if settings["fixtures"] == "true" or not run.is_fixture]
+    return [free(usable, settings["rows"] or "method", settings["cols"] or "task", filters)], reading
+
+
+def _text(table: Table, settings: dict[str, str]) -> str:
+    """A table in the format asked for."""
+    if settings["format"] == "latex":
+        return latex(table, _flag(settings, "standalone"))
+    if settings["format"] == "html" and settings["out"]:
+        return html_page(table)
+    return render(table, settings["format"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,264 @@
+"""Fill a layout with runs: selection, means, spreads, published values, marks, caption."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from results.records import Reading, Run, matches
+from results.selection import Choice, choose
+from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
+from results.tables.model import Cell, Column, Row, Table
+
+# metrics whose standard error from one run is that of a proportion
+PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})
+MEASURES = {
+    "rate": ("train_examples_per_second", 1.0),
+    "eval_rate": ("eval_examples_per_second", 1.0),
+    "bytes": ("peak_memory_bytes", 1.0 / 2**20),
+    "seconds": ("wall_seconds", 1.0),
+}
+
+
+@dataclass
+class Options:
+    """What a user may ask of a table.
+
+    Attributes:
+        selection: "validation", or "reported" (selection on the reported split; the caption says so).
+        margin: Equivalence margin in points, declared before looking.
+        fixtures: Whether runs on synthetic rows or random weights are let in.
+        significance: Whether methods are compared with each other from their predictions.
+    """
+
+    selection: str = "validation"
+    margin: float = 1.0
+    fixtures: bool = False
+    significance: bool = True
+
+
+@dataclass
+class Filled:
+    """What a cell was made of, kept until the caption is written."""
+
+    row: RowSpec
+    column: ColumnSpec
+    cell: Cell
+    choice: Choice
+    runs: list[Run]
+
+
+@dataclass
+class State:
+    """A table under construction."""
+
+    layout: Layout
+    options: Options
+    reading: Reading
+    declared: frozenset[str] = frozenset()  # what the layout's own rows tell apart
+    buckets: dict[tuple[Any, Any], list[Run]] = field(default_factory=dict)
+    kept_out: int = 0
+    filled: dict[tuple[int, str], Filled] = field(default_factory=dict)
+
+
+def build(layout: Layout, reading: Reading, options: Options | None = None) -> Table:
+    """The table of a layout from the runs of a ledger."""
+    from results.tables import caption, compare
+
+    options = options or Options()
+    runs = [run for run in reading.runs if matches(run, layout.where)]
+    usable = [run for run in runs if options.fixtures or not run.is_fixture]
+    declared = frozenset(name for row in layout.rows for name in row.where)
+    layout = expand(layout, usable)
+    state = State(layout, options, reading, declared, kept_out=len(runs) - len(usable))
+    state.buckets = _buckets(usable)
+    columns = [Column(c.key, c.label, c.kind, c.group, c.note) for c in layout.columns]
+    table = Table(layout.paper, layout.name, layout.title, columns, [], problems=list(reading.problems))
+    for index, spec in enumerate(layout.rows):
+        row = Row(spec.label, spec.method, group=spec.group)
+        table.rows.append(row)
+        for column in layout.columns:
+            if not column.of and column.kind not in ("parameters", "size"):
+                filled = _score_cell(state, spec, column)
+                state.filled[index, column.key] = filled
+                row.cells[column.key] = filled.cell
+    compare.published(state, table)
+    for index, row in enumerate(table.rows):
+        for column in layout.columns:
+            if column.of:
+                row.cells[column.key] = _average_cell(state, index, column, row)
+            elif column.kind == "parameters":
+                row.cells[column.key] = _parameter_cell(state, index)
+            elif column.kind == "size":
+                row.cells[column.key] = _size_cell(state, index)
+    compare.published_averages(state, table)
+    compare.mark_best(state, table)
+    table.caption = caption.sentences(state, table)
+    return table
+
+
+def _buckets(runs: Sequence[Run]) -> dict[tuple[Any, Any], list[Run]]:
+    """Runs by (method, task), by (method, None) and by (None, task): most cells ask for these."""
+    buckets: dict[tuple[Any, Any], list[Run]] = defaultdict(list)
+    for run in runs:
+        method, task = run.get("method"), run.get("task")
+        for key in ((method, task), (method, None), (None, task), (None, None)):
+            buckets[key].append(run)
+    return buckets
+
+
+def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
+    """Runs of any status that belong in a cell."""
+    where = {**row.where, **column.where}
+    key = tuple(where.get(name) if isinstance(where.get(name), str) else None for name in ("method", "task"))
+    return [run for run in state.buckets.get((key[0], key[1]), ()) if matches(run, where)]
+
+
+def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
+    """A cell of scores (or of a measured speed, time or memory)."""
+    found = candidates(state, row, column)
+    choice = choose(found, state.options.selection, column.metric)
+    runs = list(choice.runs)
+    cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
+    filled = Filled(row, column, cell, choice, runs)
+    if column.kind in MEASURES:
+        packed = [run for run in runs if run.packed]
+        if packed:
+            cell.footnotes.append("packed runs are left out of efficiency: they shared their passes")
+        runs = [run for run in runs if not run.packed]
+        name, scale = MEASURES[column.kind]
+        values = [run.record[name] * scale for run in runs if isinstance(run.record.get(name), int | float)]
+    else:
+        scores = [run.score(metric=column.metric, untrained=row.value == "untrained") for run in runs]
+        values = [100.0 * score for score in scores if score is not None]
+    if runs:
+        first = runs[0]
+        cell.metric = column.metric or first.primary_metric
+        cell.backbone, cell.task = str(first.get("backbone")), str(first.get("task"))
+        cell.test_size = first.size()
+        cell.run_ids = [run.id for run in runs]
+        cell.provenance = _provenance(runs)
+    if values:
+        cell.value = sum(values) / len(values)
+        cell.n = len(values)
+        cell.spread, cell.spread_kind = _spread(state, cell, values)
+    _status_marks(cell, found, choice)
+    if cell.value is None and not choice.trials:
+        _fill_command(state, filled)
+    return filled
+
+
+def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | None, str]:
+    """Spread in points: over seeds where there are several, else binomial for a proportion."""
+    if len(values) > 1:
+        deviation = statistics.stdev(values)
+        if state.layout.spread == "se":
+            return deviation / math.sqrt(len(values)), "se"
+        return deviation, "sd"
+    if state.layout.spread == "se" and cell.metric in PROPORTIONS and cell.test_size:
+        share = min(max(values[0] / 100.0, 0.0), 1.0)
+        return 100.0 * math.sqrt(share * (1.0 - share) / cell.test_size), "se"
+    return None, ""
+
+
+def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
+    """Say what is not done, and why a cell with runs has no value."""
+    broken = [run for run in found if not run.done]
+    for run in broken:
+        reason = str(run.get("reason") or "no reason recorded").splitlines()[0][:160]
+        cell.footnotes.append(f"run {run.id} {run.status}: {reason}")
+    if choice.problem:
+        cell.text = "ambiguous"
+        cell.footnotes.append(choice.problem)
+    elif cell.value is None:
+        statuses = list(dict.fromkeys(run.status for run in broken))
+        cell.text = statuses[0] if statuses else ("no score" if choice.runs else "missing")
+        cell.run_ids = [run.id for run in broken]
+    sources = {run.record.get("data", {}).get("sha256") and _hashes(run) for run in choice.runs}
+    if len(sources) > 1:
+        cell.footnotes.append(f"the seeds of this cell saw {len(sources)} different contents of the data")
+
+
+def _hashes(run: Run) -> str:
+    """The observed content hashes of a run's data, as one string."""
+    return str(run.record.get("data", {}).get("sha256"))
+
+
+def _fill_command(state: State, filled: Filled) -> None:
+    """The command that fills a missing cell."""
+    where = {**state.layout.where, **filled.row.where, **filled.column.where}
+    base = filled.row.command or state.layout.command
+    words = [f"{key}={_word(value)}" for key, value in where.items() if value is not None]
+    if base:
+        filled.cell.command = f"{base} " + " ".join(
+            word for word in words if word.split("=")[0] in ("method", "task", "seed")
+        )
+    elif "task" in where and "method" in where:
+        filled.cell.command = "python run.py " + " ".join(words)
+
+
+def _word(value: Any) -> str:
+    """A value as Hydra takes it; of several allowed ones the first."""
+    value = value[0] if isinstance(value, list | tuple) else value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _provenance(runs: Sequence[Run]) -> str:
+    """Run ids, versions and commit, for a title attribute or a comment."""
+    versions = runs[0].record.get("versions") or {}
+    said = ", ".join(f"{name} {value}" for name, value in sorted(versions.items())) if versions else ""
+    return f"runs {', '.join(run.id for run in runs)}" + (f"; {said}" if said else "")
+
+
+def _average_cell(state: State, index: int, column: ColumnSpec, row: Row) -> Cell:
+    """The mean of other columns; incomplete where one is missing, never a mean of what happens to be there."""
+    parts = [row.cells[key] for key in column.of if key in row.cells]
+    cell = Cell(metric="mean", task=column.label, backbone=next((p.backbone for p in parts if p.backbone), ""))
+    known = [part for part in parts if part.value is not None]
+    cell.run_ids = [run_id for part in known for run_id in part.run_ids]
+    if len(known) == len(column.of):
+        cell.value = sum(part.value for part in known if part.value is not None) / len(known)
+        cell.n = min(part.n for part in known)
+    else:
+        cell.text = f"{len(known)}/{len(column.of)}" if known else "missing"
+    return cell
+
+
+def _parameter_cell(state: State, index: int) -> Cell:
+    """Trainable parameters of a row's runs (a range where tasks or trials differ)."""
+    counts = set()
+    heads = set()
+    for (row_index, _), filled in state.filled.items():
+        if row_index == index and filled.runs:
+            for run in filled.runs:
+                counts.add(0 if filled.row.value == "untrained" else run.record.get("trainable_parameters"))
+                heads.add(run.record.get("head_parameters") or 0)
+    known = sorted(count for count in counts if isinstance(count, int))
+    if not known:
+        return Cell(text="–")
+    cell = Cell(value=float(known[0]), text="")
+    if known[0] != known[-1]:
+        cell.text = f"{known[0]:,}–{known[-1]:,}"
+        cell.value = None
+    if heads - {0}:
+        cell.footnotes.append(
+            "a head of " + ", ".join(f"{h:,}" for h in sorted(heads - {0})) + " parameters is counted apart"
+        )
+    return cell
+
+
+def _size_cell(state: State, index: int) -> Cell:
+    """Number of examples behind the row's scores."""
+    sizes = {
+        filled.cell.test_size
+        for (row_index, _), filled in state.filled.items()
+        if row_index == index and filled.cell.test_size
+    }
+    if not sizes:
+        return Cell(text="–")
+    low, high = min(sizes), max(sizes)
+    return Cell(value=float(low)) if low == high else Cell(text=f"{low:,}–{high:,}")

@@ -1,0 +1,217 @@
+"""Layouts of tables: which rows, which columns, which published table stands beside them.
+
+A paper's layouts are data in `results/layouts/<paper>.yaml`; a free table (`rows=method cols=task`) makes its
+layout from the runs that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from results.records import Run, matches
+
+FOLDER = Path(__file__).resolve().parent.parent / "layouts"
+# a table never averages over these, and never mixes them without saying so
+FACETS = ("backbone", "protocol", "protocol.label_words", "fidelity")
+ROW_KEYS = frozenset(["label", "where", "value", "published", "group", "reference", "command"])
+COLUMN_KEYS = frozenset(
+    ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task"]
+)
+TABLE_KEYS = frozenset(
+    ["title", "where", "columns", "rows", "reference", "spread", "caption", "command", "backbone", "lineage"]
+)
+
+
+class LayoutError(ValueError):
+    """A layout or an argument that cannot be used; the message says what would be."""
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """A column: the runs it takes (`where`), or what it averages (`of`: keys of other columns)."""
+
+    key: str
+    label: str
+    kind: str = "score"
+    group: str = ""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    metric: str | None = None
+    published: str | None = None
+    published_metric: str | None = None
+    of: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """A row: the runs it takes, and the method's name in the published table (None: not in it).
+
+    `value` is "score", or "untrained" for the evaluation at step 0.
+    """
+
+    label: str
+    where: Mapping[str, Any] = field(default_factory=dict)
+    value: str = "score"
+    published: str | None = None
+    group: str = ""
+    reference: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def method(self) -> str:
+        """The method's name, where the row is one method's."""
+        method = self.where.get("method")
+        return method if isinstance(method, str) else self.label
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table before it is filled."""
+
+    paper: str
+    name: str
+    title: str
+    columns: tuple[ColumnSpec, ...]
+    rows: tuple[RowSpec, ...]
+    where: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, str] = field(default_factory=dict)
+    spread: str = "sd"
+    caption: tuple[str, ...] = ()
+    command: str = ""
+    lineage: str = ""
+
+    def narrowed(self, filters: Mapping[str, Any]) -> Layout:
+        """The same table over fewer runs."""
+        return replace(self, where={**self.where, **filters})
+
+
+def papers() -> list[str]:
+    """Papers that have a layout."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(paper: str, table: str | None = None) -> Layout:
+    """The layout of a paper's table; the paper's first one where no table is named.
+
+    Raises:
+        LayoutError: If the paper or the table is not there, or the file is wrong.
+    """
+    import yaml
+
+    if paper not in papers():
+        near = get_close_matches(paper, papers(), 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise LayoutError(f"paper={paper}: there is no such layout{hint}; there are: {', '.join(papers())}")
+    tables = yaml.safe_load((FOLDER / f"{paper}.yaml").read_text(encoding="utf-8"))["tables"]
+    tables = {str(name): spec for name, spec in tables.items()}
+    name = next(iter(tables)) if table is None else str(table)
+    if name not in tables:
+        raise LayoutError(f"table={name}: paper {paper} has the tables {', '.join(tables)}")
+    return parse(paper, name, tables[name])
+
+
+def tables_of(paper: str) -> list[str]:
+    """Names of the tables of a paper."""
+    import yaml
+
+    load(paper)
+    return [str(name) for name in yaml.safe_load((FOLDER / f"{paper}.yaml").read_text("utf-8"))["tables"]]
+
+
+def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
+    """A layout from the mapping of its YAML; unknown keys are refused."""
+    _check_keys(f"{paper} table {name}", spec, TABLE_KEYS)
+    columns: list[ColumnSpec] = []
+    for key, column in spec["columns"].items():
+        column = {"label": str(key), **(column or {})}
+        _check_keys(f"{paper} table {name}, column {key}", column, COLUMN_KEYS)
+        where = {**column.pop("where", {}), **({"task": column.pop("task")} if "task" in column else {})}
+        of = tuple(column.pop("of", ()))
+        kind = column.pop("kind", "average" if of else "score")
+        columns.append(ColumnSpec(str(key), where=where, of=of, kind=kind, **column))
+    rows = []
+    for row in spec["rows"]:
+        _check_keys(f"{paper} table {name}, row {row.get('label')}", row, ROW_KEYS)
+        rows.append(RowSpec(**row))
+    return Layout(
+        paper,
+        name,
+        spec.get("title", ""),
+        tuple(columns),
+        tuple(rows),
+        where=spec.get("where", {}),
+        reference=spec.get("reference", {}),
+        spread=spec.get("spread", "sd"),
+        caption=tuple(spec.get("caption", ())),
+        command=spec.get("command", ""),
+        lineage=spec.get("lineage", ""),
+    )
+
+
+def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) -> Layout:
+    """A layout `rows` x `cols` over the runs that match; both are facets or dotted config keys.
+
+    Raises:
+        LayoutError: If a name is found in no run.
+    """
+    kept = [run for run in runs if matches(run, filters)]
+    for name in dict.fromkeys((rows, cols)):
+        if runs and all(run.get(name) is None for run in runs):
+            raise LayoutError(
+                f"{name}: no run has it; use method, task, backbone, protocol, seed, fidelity, data.source "
+                "or a config key such as method.prompt_length"
+            )
+    columns = [ColumnSpec("params", "params", "parameters")]
+    for value in _values(kept, cols):
+        columns.append(ColumnSpec(f"{cols}={value}", str(value), where={cols: value}, group=cols))
+    columns.append(ColumnSpec("size", "n test", "size"))
+    specs: list[RowSpec] = []
+    for value in _values(kept, rows):
+        where = {rows: value}
+        if rows == "method" and any(matches(run, where) and run.score(untrained=True) for run in kept):
+            specs.append(RowSpec(f"untrained {value}", where, "untrained"))
+        specs.append(RowSpec(str(value), where))
+    specs.sort(key=lambda spec: spec.value != "untrained" and spec.label not in ("majority", "none"))
+    title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
+    return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters))
+
+
+def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
+    """Split rows whose runs differ in a facet that must not be averaged over, and name the difference."""
+    fixed = set(layout.where)
+    for column in layout.columns:
+        fixed |= set(column.where)
+    out: list[RowSpec] = []
+    for row in layout.rows:
+        mine = [run for run in runs if run.get("method") == row.where.get("method", run.get("method"))]
+        mine = [run for run in mine if matches(run, {**layout.where, **row.where})]
+        free_facets = [name for name in FACETS if name not in fixed and name not in row.where]
+        combinations = dict.fromkeys(tuple(run.get(name) for name in free_facets) for run in mine)
+        if len(combinations) <= 1:
+            out.append(row)
+            continue
+        varying = [i for i in range(len(free_facets)) if len({c[i] for c in combinations}) > 1]
+        for combination in sorted(combinations, key=str):
+            where = {free_facets[i]: combination[i] for i in varying}
+            label = f"{row.label} [{', '.join(f'{k}={v}' for k, v in where.items())}]"
+            out.append(replace(row, label=label, where={**row.where, **where}))
+    return replace(layout, rows=tuple(out))
+
+
+def _values(runs: Sequence[Run], name: str) -> list[Any]:
+    """Values of a facet: numbers in their order, names as they first appear when sorted."""
+    values = {run.get(name) for run in runs} - {None}
+    return sorted(values, key=lambda value: (isinstance(value, str), value))
+
+
+def _check_keys(where: str, given: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse keys that a layout does not know."""
+    unknown = set(given) - allowed
+    if unknown:
+        raise LayoutError(
+            f"layout {where}: unknown {', '.join(sorted(unknown))}; allowed: {', '.join(sorted(allowed))}"
+        )
