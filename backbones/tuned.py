@@ -1,0 +1,120 @@
+"""The one place where a method meets a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbones.base import Backbone, NoPrompt
+from backbones.batch import Batch
+
+HEAD = "head."  # prefix of the head's tensors in a saved state
+
+
+class Tuned(nn.Module):
+    """A frozen backbone with a method on it.
+
+    Args:
+        backbone: frozen; changed in place by weight-level methods and deep prefixes.
+        method: a methods.base.InputMethod or LayerMethod, a backbones.weight_level.WeightLevel, or None (zero-shot).
+
+    Raises:
+        ValueError: the method is of an unknown kind.
+    """
+
+    def __init__(self, backbone: Backbone, method: Any = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.method: Any = method
+        self.inputs: Any = NoPrompt()
+        kind = getattr(method, "kind", None)
+        if kind == "input":
+            self.inputs = method
+        elif kind == "layer":
+            from backbones.prefix import attach
+
+            attach(backbone, method)
+        elif kind == "weight":
+            self.inputs = method.attach(backbone) or self.inputs
+        elif method is not None:
+            raise ValueError(
+                f"method {type(method).__name__} has kind {kind!r}; allowed are input, layer and weight "
+                "(the class attribute `kind`)."
+            )
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Summed target cross-entropy over the whole vocabulary (B,) and number of target tokens (B,).
+
+        Encoders: classification cross-entropy per example (squared error for regression), or summed over an
+        example's tagged words, with counts.
+        """
+        return self.backbone.losses(batch, self.inputs)
+
+    @torch.inference_mode()
+    def rank(self, batch: Batch) -> Tensor:
+        """Exact log-probability of every candidate's whole token sequence, (B, C); -inf where there is none."""
+        return self.backbone.rank(batch, self.inputs)
+
+    @torch.inference_mode()
+    def generate(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
+        """Greedy decoding with a cache; EOS and what follows are cut."""
+        return self.backbone.generate(batch, self.inputs, max_new_tokens)
+
+    @torch.inference_mode()
+    def classify(self, batch: Batch) -> Tensor:
+        """Encoders: logits (B, n_labels); multiple choice (B, C); regression (B, 1)."""
+        return self.backbone.classify(batch, self.inputs)
+
+    @torch.inference_mode()
+    def tag(self, batch: Batch) -> Tensor:
+        """Encoders: logits (B, T, n_tags)."""
+        return self.backbone.tag(batch, self.inputs)
+
+    def trainable(self) -> dict[str, dict[str, nn.Parameter]]:
+        """What training may change: group name (as under ``method.lr``; ``head`` for a task head) -> its tensors."""
+        groups: dict[str, dict[str, nn.Parameter]] = {}
+        if self.method is not None:
+            names = {id(parameter): name for name, parameter in self.method.named_parameters()}
+            for group, parameters in self.method.groups().items():
+                groups[group] = {names[id(p)]: p for p in parameters}
+        if self.backbone.head is not None:
+            groups["head"] = {HEAD + name: p for name, p in self.backbone.head.named_parameters()}
+        return groups
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of the trained tensors alone (method and head), on the CPU, ready for safetensors."""
+        tensors = {name: p for group in self.trainable().values() for name, p in group.items()}
+        return {name: p.detach().cpu().clone().contiguous() for name, p in sorted(tensors.items())}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take saved tensors back.
+
+        Raises:
+            ValueError: names or shapes are not this method's.
+        """
+        own = {name: p for group in self.trainable().values() for name, p in group.items()}
+        missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+        wrong = [
+            f"{name}: {tuple(state[name].shape)} saved, {tuple(own[name].shape)} here"
+            for name in sorted(set(own) & set(state))
+            if own[name].shape != state[name].shape
+        ]
+        if missing or unknown or wrong:
+            raise ValueError(
+                f"the saved tensors are not this method's: missing {missing or 'none'}, unknown {unknown or 'none'}, "
+                f"other shapes {wrong or 'none'}. Build the method with the options of the run that saved them."
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(state[name])
+
+    def counts(self) -> dict[str, int]:
+        """Real numbers of parameters: ``method``, ``head`` and ``backbone`` (frozen ones, without the head)."""
+        groups = self.trainable()
+        head = sum(p.numel() for p in groups.pop("head", {}).values())
+        method = sum(p.numel() for group in groups.values() for p in group.values())
+        own = {id(p) for group in groups.values() for p in group.values()}
+        frozen = sum(p.numel() for p in self.backbone.model.parameters() if id(p) not in own)
+        return {"method": method, "head": head, "backbone": frozen}
