@@ -21,6 +21,14 @@ from methods.base import Facts, Method, option_defaults
 
 _IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos")
 _DOCUMENTATION = ("defaults_by_family", "defaults_by_fidelity", "choices", "space", "about")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+
 NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
 
@@ -85,27 +93,19 @@ def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | N
         facts: The backbone's facts.
         source_length: The configured source length of the task, in tokens.
     """
-    cls = _class_of(method_config)
-    options = options_of(method_config)
-    defaults = option_defaults(cls)
-    named = [str(k) for k in method_config if k not in NOT_OPTIONS]
-    said = [] if _takes_any(cls) else [_unknown(cls, k, list(defaults)) for k in named if k not in defaults]
-    missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
-    said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]
-    said += _outside_choices(cls, options)
-    if said:
-        return said  # the method's own checks may read any option, so they run on well-named ones only
+    said = _problems(method_config, facts)
+    cls, options = _class_of(method_config), options_of(method_config)
     if getattr(cls, "needs_source", False) and not method_config.get("init_from"):
         name = method_config.get("name")
         said.append(f"method={name} starts from another run: give method.init_from=<run id of the source task>.")
-    rows = options.get("max_source_length", defaults.get("max_source_length"))
-    if getattr(cls, "position_indexed", False) and source_length and rows and source_length > rows:
+    rows = options.get("max_source_length", option_defaults(cls).get("max_source_length"))
+    if getattr(cls, "position_indexed", False) and source_length and isinstance(rows, int) and source_length > rows:
         said.append(
             f"The task's source length is {source_length} tokens, but method.max_source_length={rows}: position "
             f"{rows} and later would have no offset row. Set method.max_source_length={source_length} (it costs "
             "parameters: mind the rank), or shorten task.max_source_length."
         )
-    return said + list(cls.check(options, facts))  # type: ignore[attr-defined]
+    return said
 
 
 def count(method_config: Mapping[str, Any], facts: Facts) -> int:
@@ -130,11 +130,24 @@ def build(
     Raises:
         ValueError: If the config is wrong; the message lists every problem.
     """
-    problems = check(method_config, facts)
+    problems = _problems(method_config, facts)
     if problems:
         raise ValueError("\n".join(problems))
     cls = _class_of(method_config)
     return cls(facts, init_rows=init_rows, generator=generator, **options_of(method_config))
+
+
+def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
+    """What keeps the method's tensors from being made."""
+    cls = _class_of(method_config)
+    options, defaults = options_of(method_config), option_defaults(cls)
+    named = [str(k) for k in method_config if k not in NOT_OPTIONS]
+    said = [] if _takes_any(cls) else [_unknown(cls, k, list(defaults)) for k in named if k not in defaults]
+    missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
+    said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]
+    said += _wrong_types(cls, options) + _outside_choices(cls, options)
+    # The method's own checks may read any option, so they run on well-named and well-typed ones only.
+    return said or list(cls.check(options, facts))  # type: ignore[attr-defined]
 
 
 def _class_of(method_config: Mapping[str, Any]) -> type:
@@ -154,6 +167,20 @@ def _unknown(cls: type, key: str, known: list[str]) -> str:
 def _near(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _wrong_types(cls: type, options: dict[str, Any]) -> list[str]:
+    """Options whose values are not of the types that the constructor's annotations name."""
+    said = []
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():  # type: ignore[misc]
+        types = [_TYPES.get(part.strip()) for part in str(parameter.annotation).split("|")]
+        if name not in options or None in types:
+            continue  # not given, or annotated with something richer than the plain types of a YAML
+        allowed = tuple(t for some in types if some for t in some)
+        value = options[name]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            said.append(f"method.{name}={value!r}: a value of type {parameter.annotation} is wanted.")
+    return said
 
 
 def _outside_choices(cls: type, options: dict[str, Any]) -> list[str]:
