@@ -61,10 +61,10 @@ def compose_raw(overrides: Sequence[str]) -> dict[str, Any]:
     parsed, problems = parse(overrides)
     chosen = [override for override in parsed if override.key_or_group in groups()]
     values = [override for override in parsed if not _is_hydras(override) and override not in chosen]
-    problems += [problem for override in chosen for problem in _check_choice(override)]
-    if problems:
-        raise ConfigError(problems)
-    texts = tuple(sorted(str(override.input_line) for override in chosen))
+    wrong = {override.key_or_group: _check_choice(override) for override in chosen}
+    problems += [problem for found in wrong.values() for problem in found]
+    # a wrong choice is left out and the default stands in, so that the other overrides are checked all the same
+    texts = tuple(sorted(str(override.input_line) for override in chosen if not wrong[override.key_or_group]))
     try:
         config = OmegaConf.create(_composed(texts))
     except (HydraException, OmegaConfBaseException) as error:

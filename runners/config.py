@@ -48,7 +48,7 @@ class RunnerConfig:
     label_loss: str = "vocabulary"  # vocabulary (the papers') | labels (restricted to the label words; never a default)
     evaluate_untrained: bool = True  # score the method at step 0 on the validation and the reported split
     checkpoint_every: int = 50  # steps between checkpoints
-    checkpoint_seconds: float = 20.0  # and never more often than this, so that small steps stay fast
+    checkpoint_seconds: float = 30.0  # or seconds, whichever comes first
     log_every: int = 10
     threads: int | None = None
     device: str | None = None  # null: what Accelerate finds

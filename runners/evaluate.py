@@ -12,11 +12,11 @@ import torch
 from runners.config import RunnerConfig
 from runners.progress import bar
 from runners.workers import Workers
+from tasks.answers import answer_of, parse_answer, reference_of
 from tasks.config import ProtocolConfig, TaskConfig
 from tasks.encode import Encoded
 from tasks.examples import Example
 from tasks.metrics import Prediction, score
-from tasks.answers import answer_of, parse_answer, reference_of
 
 
 @dataclass
@@ -80,11 +80,16 @@ class Evaluator:
         """
         begun = time.monotonic()
         order = sorted(range(len(split.examples)), key=lambda i: length_of(split.encoded[i]))
-        batches = [order[s : s + self.runner.eval_batch_size] for s in range(0, len(order), self.runner.eval_batch_size)]
+        batches = [
+            order[s : s + self.runner.eval_batch_size] for s in range(0, len(order), self.runner.eval_batch_size)
+        ]
         mine = batches[self.workers.rank :: self.workers.count]
         answers: list[tuple[int, Any]] = []
         self.tuned.eval()
-        with torch.inference_mode(), bar(f"score {split.name}", len(mine), unit="batch", main=self.workers.main, leave=False) as shown:
+        with (
+            torch.inference_mode(),
+            bar(f"score {split.name}", len(mine), unit="batch", main=self.workers.main, leave=False) as shown,
+        ):
             for indices in mine:
                 answers += zip(indices, self.answer(split, indices), strict=True)
                 shown.update()

@@ -70,6 +70,7 @@ class Session:
         self.step = 0
         self.best = Best()
         self.since_best = 0
+        self.evaluated_at = -1
         self.untrained: dict[str, dict[str, float]] = {}
         self.earlier_seconds = 0.0
         self.train_seconds = 0.0
@@ -124,10 +125,13 @@ class Session:
             self._log()
 
     def evaluation_is_due(self) -> bool:
-        return self.step % self.eval_every == 0 or self.step >= self.total
+        """At every `eval_every` steps and after the last one, unless this step was scored already."""
+        at_step = self.step > 0 and (self.step % self.eval_every == 0 or self.step >= self.total)
+        return at_step and self.evaluated_at != self.step
 
     def consider(self, split: str, metrics: Mapping[str, float], selection: str) -> None:
         """Log an evaluation on the selection split and keep the tensors where it is the best so far."""
+        self.evaluated_at = self.step
         score = metrics[selection]
         if score > self.best.score or self.best.step < 0:
             self.best = Best(self.step, score, self.snapshot())
@@ -146,9 +150,7 @@ class Session:
                 tensor.copy_(tensors[name])
 
     def checkpoint_is_due(self) -> bool:
-        """By steps, but not more often than every `checkpoint_seconds`; always after an evaluation."""
-        if self.evaluation_is_due():
-            return True
+        """Every `checkpoint_every` steps or `checkpoint_seconds`, whichever comes first (and after evaluations)."""
         late = time.monotonic() - self.saved_at > self.runner.checkpoint_seconds
         return late or self.step % self.runner.checkpoint_every == 0
 
@@ -164,6 +166,7 @@ class Session:
             "optimizer": self.optimizer.state_dict(),
             "best": {"step": self.best.step, "score": self.best.score, "tensors": self.best.tensors},
             "since_best": self.since_best,
+            "evaluated_at": self.evaluated_at,
             "untrained": self.untrained,
             "wall_seconds": self.wall_seconds,
             "train_seconds": self.train_seconds,
@@ -196,7 +199,7 @@ class Session:
                 f"{path} cannot be read ({type(error).__name__}); nothing was changed. Delete that file to train this "
                 "run from its start, or force=true"
             ) from error
-        self.step, self.since_best = state["step"], state["since_best"]
+        self.step, self.since_best, self.evaluated_at = state["step"], state["since_best"], state["evaluated_at"]
         self.untrained, self.examples = state["untrained"], state["examples"]
         self.earlier_seconds, self.train_seconds = state["wall_seconds"], state["train_seconds"]
         self._losses = state["losses"]

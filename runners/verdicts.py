@@ -34,9 +34,7 @@ def standard_error(
     return float(np.nanstd(draws, ddof=1))
 
 
-def learned(
-    value: float, error: float, majority: float | None, untrained: float | None, metric: str
-) -> list[Verdict]:
+def learned(value: float, error: float, majority: float | None, untrained: float | None, metric: str) -> list[Verdict]:
     """Whether the score is above the majority class and above the untrained method by more than a standard error."""
     found = []
     margin = 0.0 if math.isnan(error) else error

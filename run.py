@@ -1,0 +1,82 @@
+"""`python run.py method=dept task=superglue/boolq`: one run of the bench, or with -m a sweep of them.
+
+Overrides are checked before anything starts (all problems at once); a run that the ledger already has is not trained
+again; the last line is always `run <id> <status> <metric>=<value>`. Exit codes: 0 done, 1 failed, 2 refused, 3 held by
+another process, 75 stopped by SIGTERM with a checkpoint, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the command line asks for; returns the exit code."""
+    from conf.compose import ConfigError, compose
+
+    flags = [a for a in arguments if a.startswith("-")]
+    overrides = [a for a in arguments if not a.startswith("-")]
+    if any(
+        flag in ("--help", "-h", "--hydra-help", "--info", "--version", "--shell-completion", "-sc") for flag in flags
+    ):
+        return _hydra(arguments)
+    if flags and flags[0] in ("--cfg", "-c"):
+        return _show(arguments)
+    try:
+        resolved = compose(overrides)
+    except ConfigError as error:
+        return _refuse(error.problems)
+    from runners.job import run_point
+
+    outcome = run_point(resolved)
+    if outcome.reason and outcome.status != "done":
+        print(outcome.reason, file=sys.stderr)
+    print(outcome.line)
+    return outcome.exit_code
+
+
+def _show(arguments: Sequence[str]) -> int:
+    """`--cfg job`: every value of the run, resolved, with the id it has."""
+    import yaml
+
+    from conf.compose import ConfigError, compose, name_run, typed
+
+    if "hydra" in arguments or "all" in arguments:
+        return _hydra(arguments)
+    overrides = [a for a in arguments if not a.startswith("-") and a not in ("job",)]
+    try:
+        resolved = compose(overrides)
+        run_id, source, revision = name_run(resolved, typed(resolved))
+    except ConfigError as error:
+        return _refuse(error.problems)
+    print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")
+    print(f"# run {run_id}, data: {source} {revision}")
+    return 0
+
+
+def _hydra(arguments: Sequence[str]) -> int:
+    """What Hydra itself answers: --help, --info, completion."""
+    import hydra
+
+    sys.argv = [sys.argv[0], *arguments]
+    hydra.main(version_base="1.3", config_path="conf", config_name="config")(lambda config: None)()
+    return 0
+
+
+def _refuse(problems: Sequence[str]) -> int:
+    print("nothing was started:", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

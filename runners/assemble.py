@@ -1,0 +1,219 @@
+"""From a configuration to the parts of a run: encoded splits, a frozen backbone, a method on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backbones.config import Facts
+from backbones.init import prompt_rows
+from backbones.load import load_backbone, load_tokenizer
+from backbones.tuned import Tuned
+from conf.paths import cache_root, ledger_of
+from conf.schema import Config
+from methods import load as methods
+from runners.evaluate import Split, answering
+from runners.workers import DTYPES
+from tasks.config import ProtocolConfig, TaskConfig
+from tasks.encode import encode
+from tasks.rows import tag_names
+from tasks.task import TaskData, load_task
+from tasks.templates import label_words
+
+NO_METHOD = ("none", "majority")
+
+
+class Refused(ValueError):
+    """A configuration that cannot run, said before anything is loaded."""
+
+
+@dataclass
+class Parts:
+    """What a run is made of."""
+
+    data: TaskData
+    splits: dict[str, Split]
+    tuned: Tuned
+
+
+def source_length(task: TaskConfig, protocol: ProtocolConfig, cap: int | None) -> int:
+    """Tokens of a source: the protocol's length for the task, else the task's own, under the runner's cap."""
+    lengths = protocol.max_source_length or {}
+    own = lengths.get(task.name) or lengths.get(task.kind) or lengths.get("default") or task.max_source_length or 256
+    return min(own, cap) if cap else own
+
+
+def problems_of(config: Config) -> list[str]:
+    """Everything wrong with a configuration that can be known without data and weights."""
+    found = []
+    facts = config.backbone.sizes()
+    if config.method["name"] not in NO_METHOD:
+        length = source_length(config.task, config.protocol, config.runner.max_source_length)
+        found += methods.check(config.method, facts, length)
+    if config.runner.precision not in DTYPES:
+        found.append(f"runner.precision={config.runner.precision!r} is not one of {', '.join(DTYPES)}")
+    elif config.runner.precision == "fp16" and facts.family == "t5":
+        found.append(
+            "runner.precision=fp16 with T5: its activations overflow in half precision and the loss becomes NaN; "
+            "use bf16 or fp32"
+        )
+    return found
+
+
+def load_data(config: Config) -> TaskData:
+    """Examples by role (`train`, `validation`, `test`), capped as the runner says; the caps are in the report."""
+    data = load_task(
+        config.task,
+        config.protocol,
+        config.data,
+        family=config.backbone.family,
+        fidelity=config.fidelity,
+        seed=config.seed,
+        cache_root=cache_root(config),
+    )
+    runner = config.runner
+    for role, limit in (
+        ("train", runner.train_rows),
+        ("validation", runner.validation_rows),
+        ("test", runner.test_rows),
+    ):
+        examples = data.splits.get(role)
+        if limit and examples is not None and len(examples) > limit:
+            generator = torch.Generator().manual_seed(config.protocol.split_seed)
+            chosen = torch.randperm(len(examples), generator=generator)[:limit].tolist()
+            data.splits[role] = examples.take(sorted(chosen))
+    data.report["used_rows"] = {role: len(examples) for role, examples in data.splits.items()}
+    return data
+
+
+def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, Split]:
+    """Token ids of every split."""
+    length = source_length(config.task, config.protocol, config.runner.max_source_length)
+    splits = {}
+    for role, examples in data.splits.items():
+        kept = list(examples)
+        encoded = encode(
+            kept,
+            tokenizer,
+            family=config.backbone.family,
+            max_source_length=length,
+            max_target_length=config.task.max_target_length,
+            answer_eos=config.backbone.text.answer_eos,
+            tag_names=tag_names(config.task) if config.task.kind == "tagging" else (),
+        )
+        splits[role] = Split(role, kept, encoded)
+    return splits
+
+
+class Kept:
+    """The last backbone of this process, kept for the next run of a sweep with the same one."""
+
+    def __init__(self) -> None:
+        self.key: Any = None
+        self.backbone: Any = None
+
+    def get(self, config: Config, dtype: torch.dtype, device: torch.device) -> Any:
+        """The backbone of `config`, loaded if it is not the one that is kept."""
+        head, labels = head_of(config)
+        key = (repr(asdict(config.backbone)), str(dtype), str(device), head, labels)
+        seeded = config.seed if head else 0  # a new head draws from the run's seed
+        if self.key != (*key, seeded):
+            self.forget()
+            self.backbone = load_backbone(
+                config.backbone,
+                dtype=dtype,
+                device=device,
+                cache_root=cache_root(config),
+                n_labels=labels,
+                head=head,
+                seed=config.seed,
+            )
+            self.key = (*key, seeded)
+        return self.backbone
+
+    def forget(self) -> None:
+        self.key = self.backbone = None
+
+
+KEPT = Kept()
+
+
+def head_of(config: Config) -> tuple[str | None, int | None]:
+    """(kind of head, number of outputs) that an encoder needs for the task; (None, None) elsewhere."""
+    if config.backbone.family != "encoder":
+        return None, None
+    kinds = {"tagging": ("token", len(tag_names(config.task)) if config.task.kind == "tagging" else 0)}
+    kinds |= {"regression": ("sequence", 1), "multiple_choice": ("choice", 1)}
+    return kinds.get(config.task.kind, ("sequence", len(config.task.labels)))
+
+
+def assemble(config: Config, device: torch.device, data: TaskData) -> Parts:
+    """Load the backbone, build the method, put it on, encode the splits."""
+    backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
+    splits = encode_splits(config, data, backbone.tokenizer)
+    method = build_method(config, backbone) if config.method["name"] not in NO_METHOD else None
+    if getattr(method, "kind", None) in ("layer", "weight"):
+        KEPT.forget()  # these change the model in place
+    backbone.backbone_dropout = config.runner.backbone_dropout
+    if config.runner.gradient_checkpointing:
+        backbone.gradient_checkpointing(True)
+    tuned = Tuned(backbone, method)
+    if config.method.get("init_from"):
+        start_from(tuned, config)
+    if config.task.kind == "tagging":
+        tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
+    return Parts(data, splits, tuned.to(device))
+
+
+def build_method(config: Config, backbone: Any) -> Any:
+    """The method's module, its tensors drawn from the run's seed alone."""
+    generator = torch.Generator().manual_seed(config.seed)
+    facts: Facts = backbone.facts
+    rows = None
+    how, length = config.method.get("init"), config.method.get("prompt_length")
+    if how and length:
+        rows = prompt_rows(
+            backbone,
+            backbone.tokenizer,
+            how,
+            length,
+            text=config.method.get("init_text") or "",
+            labels=label_words(config.task, config.protocol),
+            generator=generator,
+            text_eos=bool(config.method.get("init_text_eos")),
+        )
+    return methods.build(config.method, facts, rows, generator)
+
+
+def start_from(tuned: Tuned, config: Config) -> None:
+    """Begin with the tensors of an earlier run (SPoT, few-shot transfer): those of equal name and shape are taken.
+
+    Raises:
+        Refused: there is no such finished run, or nothing of it fits.
+    """
+    from safetensors.torch import load_file
+
+    wanted: Mapping[str, torch.Tensor] = tuned.state()
+    taken: dict[str, torch.Tensor] = {}
+    for run_id in str(config.method["init_from"]).split("+"):
+        try:
+            path: Path = ledger_of(config).find(run_id.strip()) / "method.safetensors"
+        except KeyError as error:
+            raise Refused(f"method.init_from={run_id}: {error.args[0]}") from None
+        if not path.exists():
+            raise Refused(f"method.init_from={run_id}: {path} is not there; that run is not done")
+        saved = load_file(path)
+        taken |= {k: v for k, v in saved.items() if k in wanted and v.shape == wanted[k].shape}
+    if not taken:
+        raise Refused(
+            f"method.init_from={config.method['init_from']}: no tensor of that run has a name and shape of this "
+            f"method's ({', '.join(f'{k} {tuple(v.shape)}' for k, v in wanted.items())})"
+        )
+    tuned.load_state({**wanted, **taken})
+
+
+__all__ = ["Parts", "Refused", "answering", "assemble", "load_data", "load_tokenizer", "problems_of"]

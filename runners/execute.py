@@ -1,0 +1,304 @@
+"""The inside of one run, once it is held: data, model, training, scores, record."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections import Counter
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from conf.paths import cache_root
+from conf.schema import Config
+from results.files import replacing, write_json
+from results.ledger import Run
+from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
+from runners.config import RunnerConfig
+from runners.evaluate import Evaluation, Evaluator, Split
+from runners.job import Outcome, describe, outcome_of
+from runners.measures import peak_memory, resident_memory, versions
+from runners.order import BatchOrder
+from runners.progress import say
+from runners.session import CorruptCheckpoint, NotFinite, Session
+from runners.tracking import Tracker, tracker
+from runners.train import Stopped, train
+from runners.verdicts import Verdict, constant, learned, rates, standard_error, verdict
+from runners.workers import Workers
+from tasks.answers import reference_of
+from tasks.errors import DataError
+from tasks.metrics import Prediction, score
+from tasks.task import TaskData
+
+CHECKED = 32  # predictions that are made again from the saved file
+
+
+class Execution:
+    """One run being executed by this process (the main one writes, the others compute)."""
+
+    def __init__(
+        self, config: Config, resolved: dict[str, Any], run: Run, workers: Workers, source: str, revision: str
+    ) -> None:
+        self.config, self.resolved, self.run, self.workers = config, resolved, run, workers
+        self.runner: RunnerConfig = config.runner
+        protocol, task = config.protocol, config.task
+        self.select_split, self.report_split = protocol.select_split, protocol.report_split
+        self.select_metric = metric_for(task.select_metric, protocol.name)
+        self.report_metric = metric_for(task.report_metric, protocol.name)
+        self.record: dict[str, Any] = {
+            "run_id": run.id,
+            "status": "running",
+            "reason": None,
+            "method": config.method["name"],
+            "task": task.name,
+            "backbone": config.backbone.name,
+            "protocol": protocol.name,
+            "seed": config.seed,
+            "fidelity": config.fidelity,
+            "experiment": config.experiment,
+            "config": resolved,
+            "data": {"source": source, "revision": revision},
+            "primary_metric": self.report_metric,
+            "primary_split": self.report_split,
+            "selection": {"split": self.select_split, "metric": self.select_metric},
+            "metrics": {},
+            "untrained_metrics": {},
+            "verdicts": [],
+            "versions": versions(),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "processes": workers.count,
+            "started": time.time(),
+        }
+
+    def guarded(self) -> Outcome:
+        """Execute; every failure becomes a record with a reason."""
+        try:
+            self._write()
+            self._execute()
+        except Stopped as stop:
+            return Outcome("stopped", self.run.id, reason=str(stop))
+        except KeyboardInterrupt:
+            return Outcome(
+                "interrupted", self.run.id, reason="interrupted; the same command goes on from its checkpoint"
+            )
+        except CorruptCheckpoint as error:
+            return Outcome("failed", self.run.id, reason=str(error))
+        except (DataError, Refused) as error:
+            return self._fail("refused", str(error))
+        except torch.OutOfMemoryError as error:
+            advice = "try runner.micro_batch=4 runner.gradient_checkpointing=true, or runner.precision=bf16"
+            return self._fail("failed", f"out of memory ({error}); {advice}")
+        except NotFinite as error:
+            self.record["verdicts"].append(verdict("loss_not_finite", "warning", str(error)))
+            return self._fail("failed", str(error))
+        except Exception as error:
+            if os.environ.get("SOFT_PROMPT_BENCH_TRACEBACK"):
+                raise
+            return self._fail("failed", describe(error))
+        self.record["status"] = "done"
+        self._write()
+        if self.workers.main:
+            (self.run / "checkpoint.pt").unlink(missing_ok=True)
+        return outcome_of(self.record)
+
+    def _fail(self, status: str, reason: str) -> Outcome:
+        self.record |= {"status": "failed", "reason": reason}
+        self._write()
+        return Outcome(status, self.run.id, reason=reason)
+
+    def _write(self) -> None:
+        if self.workers.main:
+            self.run.write_config(self.resolved)
+            self.run.write_record(self.record)
+
+    def _execute(self) -> None:
+        begun = time.monotonic()
+        data = load_data(self.config)
+        self.record["data"] = data.report
+        self.record["verdicts"] += data.report.get("verdicts", [])
+        for note in data.report.get("notes", []):
+            say(note, self.workers.main)
+        self._need(data)
+        if self.config.method["name"] == "majority":
+            self._majority(data)
+            self.record["wall_seconds"] = time.monotonic() - begun
+            return
+        if self.workers.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        parts = assemble(self.config, self.workers.device, data)
+        loaded = resident_memory() if self.workers.device.type == "cpu" else torch.cuda.memory_allocated()
+        evaluator = Evaluator(parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
+        counts = parts.tuned.counts()
+        self.record |= {
+            "trainable_parameters": counts["method"],
+            "head_parameters": counts["head"],
+            "backbone_parameters": counts["backbone"],
+            "train_examples_per_second": None,
+        }
+        if self.config.method["name"] in NO_METHOD:
+            self.record["steps"] = 0
+        else:
+            self._train(parts, evaluator)
+        self._report(parts, evaluator)
+        self.record |= {
+            "peak_memory_bytes": peak_memory(self.workers.device),
+            "loaded_memory_bytes": loaded,
+        }
+        self.record.setdefault("wall_seconds", time.monotonic() - begun)
+        self._judge(parts, data)
+
+    def _need(self, data: TaskData) -> None:
+        roles = (
+            {self.report_split}
+            if self.config.method["name"] == "none"
+            else {"train", self.select_split, self.report_split}
+        )
+        for role in sorted(roles):
+            if not len(data.splits.get(role, ())):
+                raise DataError(
+                    f"{self.config.task.name}: protocol {self.config.protocol.name} needs a {role} split and "
+                    f"data={self.record['data']['source']} has none; another protocol= or data= may have one"
+                )
+
+    def _train(self, parts: Parts, evaluator: Evaluator) -> None:
+        tuned = parts.tuned
+        rates_ = dict(self.config.method.get("lr") or {})
+        order = BatchOrder(
+            parts.splits["train"].lengths(), self.runner.batch_size or 32, self.config.seed, self.runner.group_by_length
+        )
+        session = Session(self.run, self.runner, tuned.trainable(), rates_, order, self.workers.main)
+        torch.manual_seed(self.config.seed + 7919 * self.workers.rank)  # what dropout draws from
+        resumed = session.resume(self.workers.rank)
+        if resumed:
+            say(f"goes on from step {session.step} of {session.total}", self.workers.main)
+        elif self.runner.evaluate_untrained:
+            for split in dict.fromkeys((self.select_split, self.report_split)):
+                metrics = evaluator(parts.splits[split]).metrics
+                session.untrained[split] = metrics
+                if self.workers.main:
+                    self.run.append_metrics({"step": 0, "split": split, "metrics": metrics})
+        self.record["untrained_metrics"] = session.untrained
+        mirror: Tracker = tracker(
+            self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
+        )
+        label = f"{self.config.method['name']} {self.config.task.name}"
+        train(
+            session, tuned, parts.splits["train"], parts.splits[self.select_split], evaluator, self.select_metric,
+            label=label, log=mirror.log, beat=self._write,
+        )  # fmt: skip
+        session.load(session.best.tensors)
+        self.record |= {
+            "steps": session.step,
+            "selected_step": session.best.step,
+            "train_examples_per_second": session.examples / max(session.train_seconds, 1e-9),
+            "wall_seconds": session.wall_seconds,
+            "epochs": session.step / order.steps_per_epoch,
+        }
+        self._save(parts)
+        mirror.finish({"selected_step": session.best.step, "best": session.best.score})
+
+    def _report(self, parts: Parts, evaluator: Evaluator) -> None:
+        """Score the selected checkpoint on the selection and the reported split, and keep every prediction."""
+        for name in dict.fromkeys((self.select_split, self.report_split)):
+            split = parts.splits.get(name)
+            if split is None or not len(split.examples):
+                continue
+            found = evaluator(split)
+            self._keep(name, found)
+            self.record["eval_examples_per_second"] = found.examples_per_second
+            if name == self.report_split:
+                self.reported, self.reported_split = found, split
+        if self.config.method["name"] not in NO_METHOD:
+            self._check_saved(parts, evaluator)
+
+    def _keep(self, name: str, found: Evaluation) -> None:
+        self.record["metrics"][name] = found.metrics
+        if self.workers.main:
+            rows = [
+                {"id": p.id, "prediction": p.prediction, "reference": p.reference, "group": p.group}
+                for p in found.predictions
+            ]
+            self.run.write_predictions(name, rows)
+
+    def _save(self, parts: Parts) -> None:
+        if not self.workers.main:
+            return
+        with replacing(self.run / "method.safetensors") as temporary:
+            save_file(parts.tuned.state(), temporary)
+        manifest = {
+            "method": self.config.method,
+            "backbone": {"name": self.config.backbone.name, "revision": self.config.backbone.revision},
+            "task": self.config.task.name,
+            "shapes": {name: list(tensor.shape) for name, tensor in parts.tuned.state().items()},
+            "run_id": self.run.id,
+            "selected_step": self.record["selected_step"],
+            "versions": {key: value for key, value in versions().items() if key in ("torch", "transformers", "commit")},
+        }
+        write_json(self.run / "manifest.json", json.loads(json.dumps(manifest, default=str)))
+
+    def _check_saved(self, parts: Parts, evaluator: Evaluator) -> None:
+        """Load what was saved and answer some examples again: the file must give what the record tells."""
+        self.workers.wait()
+        parts.tuned.load_state(load_file(self.run / "method.safetensors"))
+        some = list(range(min(CHECKED, len(self.reported_split.examples))))
+        parts.tuned.eval()
+        again = evaluator.answer(self.reported_split, some)
+        before = [self.reported.predictions[i].prediction for i in some]
+        different = sum(one != other for one, other in zip(again, before, strict=True))
+        level = "ok" if different == 0 else "warning"
+        text = f"{different} of {len(some)} predictions differ when they are made again from the saved tensors"
+        self.record["verdicts"].append(verdict("saved_equals_trained", level, text, different=different))
+
+    def _majority(self, data: TaskData) -> None:
+        task = self.config.task
+        for name in dict.fromkeys((self.select_split, self.report_split)):
+            predictions = majority_predictions(self.config, data, name)
+            found = Evaluation(predictions, score(task, self.config.protocol, predictions), 0.0)
+            self._keep(name, found)
+        self.record |= {"steps": 0, "trainable_parameters": 0, "head_parameters": 0, "backbone_parameters": 0}
+        self.record |= {"train_examples_per_second": None, "eval_examples_per_second": None, "peak_memory_bytes": None}
+
+    def _judge(self, parts: Parts, data: TaskData) -> None:
+        """Append the guard rails (runners/verdicts.py)."""
+        task, protocol, metric = self.config.task, self.config.protocol, self.report_metric
+        value = self.record["metrics"][self.report_split][metric]
+        found: list[Verdict] = []
+        error = standard_error(self.reported.predictions, metric, lambda rows: score(task, protocol, rows), value)
+        majority = None
+        if "train" in data.splits and len(data.splits["train"]):
+            majority = score(task, protocol, majority_predictions(self.config, data, self.report_split))[metric]
+        untrained = (self.record["untrained_metrics"].get(self.report_split) or {}).get(metric)
+        found += learned(value, error, majority, untrained, metric)
+        if task.kind != "tagging":
+            found += constant(self.reported.predictions)
+        found += rates(self.reported_split.truncated, self.reported.invalid)
+        self.record["standard_error"] = error
+        self.record["truncated"] = {name: split.truncated for name, split in parts.splits.items()}
+        self.record["verdicts"] += found
+
+
+def metric_for(table: dict[str, str], protocol: str) -> str:
+    """The metric that a protocol selects or reports with."""
+    return table.get(protocol) or table["default"]
+
+
+def majority_predictions(config: Config, data: TaskData, role: str) -> list[Prediction]:
+    """The commonest training answer for every example (regression: the mean; tagging: no entity)."""
+    task = config.task
+    split: Split | Any = data.splits[role]
+    if task.kind == "tagging":
+        return [Prediction(e.id, ["O"] * len(e.words), reference_of(task, e), e.group) for e in split]
+    train = data.splits["train"]
+    answer: Any
+    if task.kind == "regression":
+        answer = sum(float(e.label or 0) for e in train) / max(len(train), 1)
+    elif task.kind == "multiple_choice":
+        position = Counter(e.label for e in train).most_common(1)[0][0]
+        return [Prediction(e.id, e.choices[int(position or 0)], reference_of(task, e), e.group) for e in split]
+    else:
+        answer = Counter(e.target for e in train).most_common(1)[0][0]
+    return [Prediction(e.id, answer, reference_of(task, e), e.group) for e in split]

@@ -1,0 +1,140 @@
+"""The training loop: gradients of one global batch, one optimiser step, now and then an evaluation and a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+from runners.evaluate import Evaluator, Split
+from runners.order import micro_batches, share
+from runners.progress import bar, say
+from runners.session import Session, rng_state
+from runners.workers import Workers
+from tasks.encode import Encoded
+
+
+class Stopped(RuntimeError):
+    """SIGTERM came; the checkpoint is written."""
+
+
+@contextmanager
+def stop_signal() -> Iterator[list[int]]:
+    """A list that is no longer empty once SIGTERM has come; the handler that was there is put back."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, note)
+    except ValueError:  # not the main thread: whoever owns it handles the signal
+        yield came
+        return
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def target_tokens(encoded: Encoded, how: str) -> int:
+    """What the loss of an example is averaged over: target tokens, tagged words, or the one class."""
+    if how == "tag":
+        return len(encoded.word_starts)
+    return 1 if how == "classify" else len(encoded.target)
+
+
+def gradients(tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, micro: int | None) -> float:
+    """Leave the gradient of the global batch's mean loss in the trained tensors; returns that loss.
+
+    The mean is over all target tokens of the global batch (as the papers' trainers take it), so neither the number of
+    processes nor the micro-batches change it.
+    """
+    total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
+    mine = share(indices, workers.rank, workers.count)
+    loss = torch.zeros((), device=workers.device)
+    for piece in micro_batches(mine, micro) if mine else []:
+        batch = tuned.backbone.collate([train.encoded[i] for i in piece]).to(workers.device)
+        losses, _ = tuned.losses(batch)
+        part = losses.float().sum() / total
+        part.backward()
+        loss += part.detach()
+    return workers.sum_gradients(list(trained(tuned)), loss)
+
+
+def trained(tuned: Any) -> Iterator[torch.nn.Parameter]:
+    for part in tuned.trainable().values():
+        yield from part.values()
+
+
+def train(
+    session: Session,
+    tuned: Any,
+    train_split: Split,
+    selection: Split,
+    evaluator: Evaluator,
+    metric: str,
+    *,
+    label: str,
+    log: Callable[[dict[str, Any], int], None],
+    beat: Callable[[], None],
+) -> None:
+    """Train until the budget or the patience ends; the session then holds the best tensors.
+
+    Args:
+        metric: the validation metric that selects.
+        log: mirrors values (tracking).
+        beat: called at every checkpoint (the record's heartbeat).
+
+    Raises:
+        Stopped: SIGTERM came; the checkpoint of the last step is written.
+        NotFinite: the loss is NaN or infinite.
+    """
+    workers, runner = evaluator.workers, session.runner
+    with (
+        stop_signal() as stopping,
+        bar(label, session.total, session.step, main=workers.main) as shown,
+    ):
+        while True:
+            if session.evaluation_is_due():  # also after a resume, when the signal came before it
+                metrics = evaluator(selection).metrics
+                session.consider(selection.name, metrics, metric)
+                log({f"{selection.name}/{key}": value for key, value in metrics.items()}, session.step)
+                _checkpoint(session, workers, beat)
+            if session.finished:
+                break
+            tuned.train()
+            begun = time.monotonic()
+            indices = session.indices()
+            loss = gradients(tuned, train_split, indices, evaluator.how, workers, runner.micro_batch)
+            session.update(loss, len(indices), time.monotonic() - begun)
+            shown.update()
+            shown.set_postfix(_postfix(session, loss, metric), refresh=False)
+            if session.step % runner.log_every == 0:
+                log({"loss": loss}, session.step)
+            stop = workers.agree(bool(stopping))
+            if stop or (session.checkpoint_is_due() and not session.evaluation_is_due()):
+                _checkpoint(session, workers, beat)
+            if stop:
+                raise Stopped(f"stopped at step {session.step} of {session.total}; the same command goes on from there")
+    if session.finished and session.step < session.total:
+        say(f"stopped early: no better validation score in {runner.patience} evaluations", workers.main)
+
+
+def _checkpoint(session: Session, workers: Workers, beat: Callable[[], None]) -> None:
+    states = workers.gather([rng_state()])
+    if workers.main:
+        session.save(states)
+        beat()
+
+
+def _postfix(session: Session, loss: float, metric: str) -> dict[str, str]:
+    values = {"loss": f"{loss:.3f}", "ex/s": f"{session.examples / max(session.train_seconds, 1e-9):.1f}"}
+    if session.best.step >= 0:
+        values[f"best {metric}"] = f"{100 * session.best.score:.1f}"
+    return values
