@@ -1,0 +1,227 @@
+"""Published numbers as data: `results/reference/<paper>.yaml`, one entry per cell of a paper's table.
+
+What a source does not say stays the word `unknown`; `not applicable` marks what cannot have it (parameter
+counts have no split). Values are as printed (points), times in seconds. A `quoted` source means that the cell
+was read in another document than the paper itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+UNKNOWN = "unknown"
+NOT_APPLICABLE = "not applicable"
+SPLITS = ("train", "validation", "test", UNKNOWN, NOT_APPLICABLE)
+SELECTIONS = ("validation", "reported", "last", "none", UNKNOWN, NOT_APPLICABLE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published cell.
+
+    Attributes:
+        value: As printed, in points (metrics), seconds (times) or counts.
+        spread: Printed standard deviation, None where none is printed.
+        split: The split it is on; `seeds`: runs behind it (a number, or unknown); `selection`: the split by
+            which checkpoint and settings were chosen ("reported" = on the reported split itself).
+        parameters: Trainable parameters as printed.
+        remark: Doubts about the copy, corrections, derivations.
+    """
+
+    table: str
+    backbone: str
+    lineage: str
+    method: str
+    task: str
+    metric: str
+    value: float
+    spread: float | None
+    split: str
+    seeds: int | str
+    selection: str
+    parameters: str | None
+    source: str
+    remark: str | None = None
+
+    @property
+    def quoted(self) -> bool:
+        """Whether the source is another document than the paper or its repository."""
+        return "quoting" in self.source or "secondary" in self.source or "third party" in self.source
+
+    @property
+    def blocked_by(self) -> list[str]:
+        """What is not known of the cell and so blocks a verdict of reproduced."""
+        return [name for name in ("split", "seeds", "selection") if getattr(self, name) == UNKNOWN]
+
+
+@dataclass(frozen=True)
+class Average:
+    """Which cells a printed average is the mean of; a task with two metrics counts once, by their mean."""
+
+    table: str
+    task: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A printed average that its cells do not give."""
+
+    table: str
+    backbone: str
+    method: str
+    task: str
+    printed: float
+    computed: float
+
+    @property
+    def beyond_rounding(self) -> bool:
+        """Whether rounding of the cells cannot explain it (each cell and the average: 0.05 at one decimal)."""
+        return abs(self.printed - self.computed) > 0.1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The published numbers of one paper."""
+
+    paper: str
+    about: str
+    entries: tuple[Entry, ...]
+    averages: tuple[Average, ...] = ()
+
+    def find(
+        self,
+        method: str,
+        task: str,
+        table: str | None = None,
+        metric: str | None = None,
+        backbone: str | None = None,
+        split: str | None = None,
+    ) -> Entry | None:
+        """The first entry that has every wanted value."""
+        for entry in self.entries:
+            if entry.method == method and entry.task == task:
+                wanted = {"table": table, "metric": metric, "backbone": backbone, "split": split}
+                if all(value is None or getattr(entry, name) == value for name, value in wanted.items()):
+                    return entry
+        return None
+
+    def misfits(self) -> list[Misfit]:
+        """Printed averages that differ from the rounded mean of their cells."""
+        found = []
+        for average in self.averages:
+            for entry in self.entries:
+                if (entry.table, entry.task) != (average.table, average.task):
+                    continue
+                values = [self._cell(entry, task) for task in average.of]
+                if any(value is None for value in values):
+                    continue
+                computed = sum(value for value in values if value is not None) / len(values)
+                digits = max(1, _decimals(entry.value))
+                # half a unit of the last printed digit, and a hair for binary fractions
+                if abs(computed - entry.value) > 0.5 * 10**-digits + 1e-6:
+                    found.append(
+                        Misfit(entry.table, entry.backbone, entry.method, entry.task, entry.value, round(computed, 3))
+                    )
+        return found
+
+    def _cell(self, average: Entry, task: str) -> float | None:
+        """The value of a task in an average's row: the mean of its metrics."""
+        values = [
+            entry.value
+            for entry in self.entries
+            if entry.task == task
+            and (entry.table, entry.backbone, entry.method) == (average.table, average.backbone, average.method)
+        ]
+        return sum(values) / len(values) if values else None
+
+
+def _decimals(value: float) -> int:
+    """Decimals with which a value is written."""
+    return len(f"{value:.10g}".partition(".")[2])
+
+
+def papers() -> list[str]:
+    """Papers with published numbers on file."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@lru_cache(maxsize=32)
+def load(paper: str) -> Reference | None:
+    """The published numbers of a paper (by file name), None where none are on file."""
+    path = FOLDER / f"{paper}.yaml"
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> Reference:
+    """Read one file of published numbers."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    entries = tuple(Entry(**entry) for entry in data["entries"])
+    averages = tuple(Average(a["table"], a["task"], tuple(a["of"])) for a in data.get("averages") or ())
+    return Reference(data["paper"], data.get("about", ""), entries, averages)
+
+
+def write(reference: Reference, path: Path) -> None:
+    """Write one file, a line per entry, so that a difference reads as the cells that changed."""
+    import yaml
+
+    def line(mapping: dict[str, Any]) -> str:
+        text = yaml.safe_dump(mapping, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
+        return "  - " + text.strip()
+
+    head = yaml.safe_dump(
+        {"paper": reference.paper, "about": reference.about}, sort_keys=False, allow_unicode=True, width=110
+    )
+    lines = [head.rstrip(), "averages:" if reference.averages else "averages: []"]
+    lines += [line({"table": a.table, "task": a.task, "of": list(a.of)}) for a in reference.averages]
+    lines += ["entries:" if reference.entries else "entries: []"]
+    lines += [line(asdict(entry)) for entry in reference.entries]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def problems(entry: Entry, others: Iterable[Entry] = ()) -> list[str]:
+    """What is wrong with an entry, in sentences."""
+    where = f"{entry.table} / {entry.method} / {entry.task} / {entry.metric}"
+    said = []
+    for name in ("table", "backbone", "method", "task", "metric", "source"):
+        if not getattr(entry, name):
+            said.append(f"{where}: {name} is empty; say `unknown` where the source does not say")
+    if entry.split not in SPLITS:
+        said.append(f"{where}: split {entry.split!r} must be one of {', '.join(SPLITS)}")
+    if entry.selection not in SELECTIONS:
+        said.append(f"{where}: selection {entry.selection!r} must be one of {', '.join(SELECTIONS)}")
+    if not isinstance(entry.seeds, int) and entry.seeds not in (UNKNOWN, NOT_APPLICABLE):
+        said.append(f"{where}: seeds {entry.seeds!r} must be a number or `{UNKNOWN}`")
+    if entry.spread is not None and entry.spread < 0:
+        said.append(f"{where}: a spread cannot be negative ({entry.spread})")
+    if is_score(entry) and not -100.0 <= entry.value <= 100.0:
+        said.append(f"{where}: {entry.value} is not in points (-100 to 100)")
+    if is_score(entry) and 0.0 < entry.value < 1.0:
+        said.append(f"{where}: {entry.value} looks like a fraction; values are in points (85.0)")
+    for other in others:
+        if key(other) == key(entry):
+            said.append(f"{where}: there is already a value for this cell: {other.value} ({other.source})")
+    return said
+
+
+def is_score(entry: Entry) -> bool:
+    """Whether the value is a score in points (not a count, a time or a number of operations)."""
+    return entry.metric not in ("trainable parameters", "seconds to convergence", "TFLOPs", "relative gain %")
+
+
+def key(entry: Entry) -> tuple[str, ...]:
+    """What makes two entries the same cell."""
+    return (entry.table, entry.backbone, entry.method, entry.task, entry.metric, entry.split)
+
+
+FIELDS: Sequence[str] = tuple(field.name for field in fields(Entry))

@@ -1,0 +1,160 @@
+"""`python -m results.reference`: what is on file, and how a transcription of your own is added.
+
+    python -m results.reference                 list the papers on file
+    python -m results.reference check           check every entry and recompute every printed average
+    python -m results.reference add FILE.csv    check a transcription and add it
+
+FILE.csv has the columns paper, table, backbone, method, task, metric, value, source and, where known, std,
+params, split, seeds, selection, lineage, remark. Values are in points, as printed. What is left empty is kept
+as `unknown`. Nothing is added unless every row is right.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from results.reference import FOLDER, UNKNOWN, Entry, Reference, load, papers, problems, read, write
+
+NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
+OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark")
+
+
+def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
+    """0 when all is well, 1 when check finds errors, 2 when the arguments or the file are wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        for paper in papers():
+            reference = load(paper)
+            if reference:
+                print(f"{paper}: {len(reference.entries)} values ({reference.paper})")
+        return 0
+    if arguments == ["check"]:
+        return check(folder)
+    if arguments[0] == "add" and len(arguments) == 2:
+        return add(Path(arguments[1]), folder)
+    print(__doc__, file=sys.stderr if arguments[0] not in ("-h", "--help") else sys.stdout)
+    return 0 if arguments[0] in ("-h", "--help") else 2
+
+
+def check(folder: Path = FOLDER) -> int:
+    """Print what is wrong with the entries, and the printed averages that their cells do not give."""
+    wrong = 0
+    for path in sorted(folder.glob("*.yaml")):
+        reference = read(path)
+        for index, entry in enumerate(reference.entries):
+            for said in problems(entry, reference.entries[:index]):
+                wrong += 1
+                print(f"{path.name}: {said}")
+        for misfit in reference.misfits():
+            size = "" if misfit.beyond_rounding else " (rounding of the cells could explain it)"
+            print(
+                f"{path.name}: {misfit.table} / {misfit.method} / {misfit.task}: printed {misfit.printed}, "
+                f"its cells give {misfit.computed}{size}"
+            )
+    print(f"{wrong} errors")
+    return 1 if wrong else 0
+
+
+def add(path: Path, folder: Path = FOLDER) -> int:
+    """Check the rows of a CSV file and add them all, or none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    said = header_problems(rows)
+    new: dict[str, list[Entry]] = {}
+    for number, row in enumerate(rows if not said else [], start=2):
+        entry, wrong = entry_of(row)
+        said += [f"line {number}: {text}" for text in wrong]
+        if entry is None:
+            continue
+        known = _reference(row["paper"], folder).entries
+        said += [f"line {number}: {t}" for t in problems(entry, (*known, *new.get(row["paper"], ())))]
+        new.setdefault(row["paper"], []).append(entry)
+    if said:
+        print("\n".join([f"{path}: nothing was added", *said]), file=sys.stderr)
+        return 2
+    for paper, entries in new.items():
+        reference = _reference(paper, folder)
+        target = file_of(paper, folder)
+        write(replace(reference, entries=(*reference.entries, *entries)), target)
+        print(f"{target.name}: {len(entries)} values added")
+    load.cache_clear()
+    return 0
+
+
+def header_problems(rows: list[dict[str, str]]) -> list[str]:
+    """What is wrong with the columns of a transcription."""
+    if not rows:
+        return ["the file has no rows"]
+    columns = set(rows[0])
+    said = []
+    if set(NEEDED) - columns:
+        said.append(f"columns missing: {', '.join(sorted(set(NEEDED) - columns))}")
+    if columns - set(NEEDED) - set(OPTIONAL):
+        unknown = ", ".join(sorted(str(c) for c in columns - set(NEEDED) - set(OPTIONAL)))
+        said.append(f"unknown columns: {unknown}; allowed: {', '.join(NEEDED + OPTIONAL)}")
+    return said
+
+
+def entry_of(row: dict[str, str]) -> tuple[Entry | None, list[str]]:
+    """An entry from a CSV row, and what is wrong with it."""
+    said = []
+    numbers: dict[str, float | None] = {"value": None, "std": None}
+    for name in numbers:
+        text = (row.get(name) or "").strip()
+        try:
+            numbers[name] = float(text) if text else None
+        except ValueError:
+            said.append(f"{name} {text!r} is not a number")
+    if numbers["value"] is None and not said:
+        said.append("value is empty; a cell that is not on file is left out, not entered")
+    if said or numbers["value"] is None:
+        return None, said
+    seeds = (row.get("seeds") or UNKNOWN).strip()
+    entry = Entry(
+        table=row["table"].strip(),
+        backbone=row["backbone"].strip(),
+        lineage=(row.get("lineage") or UNKNOWN).strip(),
+        method=row["method"].strip(),
+        task=row["task"].strip(),
+        metric=row["metric"].strip(),
+        value=numbers["value"],
+        spread=numbers["std"],
+        split=(row.get("split") or UNKNOWN).strip(),
+        seeds=int(seeds) if seeds.isdigit() else seeds,
+        selection=(row.get("selection") or UNKNOWN).strip(),
+        parameters=(row.get("params") or "").strip() or None,
+        source=row["source"].strip(),
+        remark=(row.get("remark") or "").strip() or None,
+    )
+    return entry, []
+
+
+def file_of(paper: str, folder: Path) -> Path:
+    """The file that holds a paper, by its file name or by the name inside, or the one it would get."""
+    for path in sorted(folder.glob("*.yaml")):
+        if paper == path.stem or paper == read(path).paper:
+            return path
+    return folder / f"{stem(paper)}.yaml"
+
+
+def stem(paper: str) -> str:
+    """The file name of a paper: ID-SPAM -> id_spam."""
+    return re.sub(r"[^a-z0-9]+", "_", paper.lower()).strip("_")
+
+
+def _reference(paper: str, folder: Path) -> Reference:
+    """The file of a paper, or an empty one."""
+    path = file_of(paper, folder)
+    return read(path) if path.exists() else Reference(paper, "", ())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
