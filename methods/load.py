@@ -113,6 +113,17 @@ def count(method_config: Mapping[str, Any], facts: Facts) -> int:
     return int(_class_of(method_config).count(options_of(method_config), facts))  # type: ignore[attr-defined]
 
 
+def budget_note(method_config: Mapping[str, Any], facts: Facts, vectors: int = 100) -> str | None:
+    """A sentence where an input-level method costs more than `vectors` prompt vectors (the papers' 100); else None."""
+    if getattr(_class_of(method_config), "kind", "") != "input":
+        return None
+    total, budget = count(method_config, facts), vectors * facts.width
+    if total <= budget:
+        return None
+    over = f"{100 * (total - budget) / budget:.1f} %"
+    return f"{total:,} trainable parameters: {over} over the budget of {vectors} prompt vectors, {budget:,}."
+
+
 def build(
     method_config: Mapping[str, Any],
     facts: Facts,
