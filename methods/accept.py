@@ -72,6 +72,7 @@ class ACCEPT(InputMethod):
             raise ValueError("ACCEPT composes its prompt from codewords; init_rows cannot be given (init: null).")
         self.prompt_slots = prompt_length if scpp else 0
         self.row_alignment = row_alignment
+        self.max_source_length = max_source_length if scap else 0
         given = (prompt_length, max_source_length, budget_vectors)
         t_p, r_p, t_a, r_a = _sizes(facts.width, *given, prompt_width, prompt_codewords, offset_width, offset_codewords)
         self.prompt_weights: nn.Parameter | None = None
