@@ -30,10 +30,10 @@ LABELS = {
 COLOURS = {
     "pt": "#0072b2", "dept": "#d55e00", "adept": "#009e73", "accept": "#cc79a7", "apt": "#e69f00",
     "ptuning_v2": "#56b4e9", "prefix": "#8c6bb1", "lora": "#5b6770", "ia3": "#a6761d", "bitfit": "#7a9a01",
-    "adapter": "#b2182b", "full": "#222222",
+    "adapter": "#b2182b", "full": "#222222", "none": "#7f8a94", "majority": "#b3bcc4",
 }  # fmt: skip
 SPARE_COLOURS = ("#8c6bb1", "#a6761d", "#7a9a01", "#b2182b", "#1b7837", "#35618f")
-MARKERS = dict(zip(COLOURS, "osD^vPXhd<>*", strict=True))
+MARKERS = dict(zip(COLOURS, "osD^vPXhd<>*pH", strict=True))
 DASHES = ((5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (10, 3), (3, 3))
 RC = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 10, "axes.titlesize": 11,

@@ -1,0 +1,99 @@
+// The first page: what the ledger holds, methods against tasks, paper tables, and what needs a look.
+function overview(settings, change) {
+  const real = RUNS.filter((run) => !run.fixture);
+  const count = (test) => RUNS.filter(test).length;
+  const seconds = RUNS.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  const cards = [
+    ["finished runs", count((run) => run.done), address("runs", { status: "done" })],
+    ["failed", count((run) => run.status === "failed"), address("runs", { status: "failed" })],
+    ["with warnings", count((run) => run.level >= 2), address("runs", { level: "warning" })],
+    ["fixture runs", count((run) => run.fixture), address("runs", { fixture: "only" })],
+    ["methods", distinct(real.map((run) => run.method)).length, null],
+    ["tasks", distinct(real.map((run) => run.task)).length, null],
+    ["time of runs", duration(seconds), null],
+  ].map(([name, value, href]) => el(href ? "a" : "div", { class: "stat", href }, el("b", {}, String(value)), el("span", {}, name)));
+  return [
+    el("div", { class: "stats" }, cards),
+    comparison(settings, change),
+    papers(),
+    problems(),
+  ];
+}
+
+function comparison(settings, change) {
+  const finished = RUNS.filter((run) => run.done && !missing(run.score));
+  const hasReal = finished.some((run) => !run.fixture);
+  const fixtures = settings.fixtures === "1" || !hasReal;
+  const pool = finished.filter((run) => fixtures || !run.fixture);
+  if (!pool.length) return el("section", {}, el("h2", {}, "Methods and tasks"), el("p", { class: "card pad" }, "No finished run yet. ", el("code", {}, "make demo"), " makes some."));
+  const groups = groupBy(pool, (run) => `${run.backbone} · ${run.protocol}`);
+  const names = [...groups.keys()].sort((a, b) => groups.get(b).length - groups.get(a).length);
+  const name = names.includes(settings.with) ? settings.with : names[0];
+  const runs = groups.get(name);
+  const tasks = distinct(runs.map((run) => run.task)).sort();
+  const rows = distinct(runs.map((run) => run.method)).sort(byMethod).map((method) => {
+    const own = runs.filter((run) => run.method === method);
+    const cells = new Map(tasks.map((task) => [task, cellOf(own.filter((run) => run.task === task), method)]));
+    const chosen = own.filter((run) => run.chosen && run.parameters);
+    return { method, cells, parameters: chosen.length ? median(chosen.map((run) => run.parameters)) : null };
+  });
+  const range = new Map(tasks.map((task) => {
+    const values = rows.map((row) => row.cells.get(task)?.score).filter((value) => !missing(value));
+    return [task, [Math.min(...values), Math.max(...values)]];
+  }));
+  const columns = [
+    { key: "method", label: "method", value: (row) => DATA.order.indexOf(row.method), cell: (row) => methodName(row.method) },
+    { key: "parameters", label: "trainable", number: true, hint: "trainable parameters (median over the chosen runs)", value: (row) => row.parameters, cell: (row) => short(row.parameters) },
+    ...tasks.map((task) => ({
+      key: task, label: task, number: true, value: (row) => row.cells.get(task)?.score,
+      hint: `${metricName(runs.find((run) => run.task === task).primary_metric)} on ${runs.find((run) => run.task === task).primary_split}, points`,
+      cell: (row) => scoreCell(row, task, name, range.get(task)),
+    })),
+  ];
+  const rules = [select("Backbone · protocol", name, names, (value) => change({ with: value }))];
+  if (hasReal) rules.push(el("label", { class: "check" }, el("input", { type: "checkbox", checked: fixtures, onchange: (event) => change({ fixtures: event.target.checked ? "1" : "" }) }), "with fixture runs"));
+  return el("section", {}, el("h2", {}, "Methods and tasks"), el("div", { class: "controls" }, rules),
+    dataTable(columns, rows, { caption: "Points: mean over seeds ± standard deviation, number of seeds below. Of several settings of a method, the one with the best validation mean is shown. A cell opens its runs." }));
+}
+
+/** Mean over the seeds of the grid point chosen on validation; baselines: the best of their settings. */
+function cellOf(runs, method) {
+  if (!runs.length) return null;
+  const pool = runs.filter((run) => run.chosen);
+  const settings = [...groupBy(pool.length ? pool : [], (run) => run.point).values()];
+  if (!settings.length) return { score: null, runs, trials: distinct(runs.map((run) => run.point)).length };
+  const best = BASELINES.has(method) ? settings.sort((a, b) => mean(b.map((r) => r.score)) - mean(a.map((r) => r.score)))[0] : settings[0];
+  const scores = best.map((run) => run.score);
+  return { score: mean(scores), spread: deviation(scores), n: scores.length, runs: best, trials: distinct(runs.map((run) => run.point)).length };
+}
+function scoreCell(row, task, name, [low, high]) {
+  const cell = row.cells.get(task);
+  if (!cell) return el("span", { class: "faint" }, "missing");
+  if (missing(cell.score)) return el("span", { class: "faint", title: "several settings and no validation score to choose by" }, "not chosen");
+  const share = high > low ? (cell.score - low) / (high - low) : 0;
+  const [backbone, protocol] = name.split(" · ");
+  const title = `${cell.runs.map((run) => run.id).join(", ")}; ${cell.trials} setting(s) tried`;
+  return el("a", { class: "score", title, style: `--share:${share.toFixed(3)}`, href: address("runs", { method: row.method, task, backbone, protocol }) },
+    points(cell.score), el("small", {}, cell.spread === null ? `n=${cell.n}` : `±${points(cell.spread)} n=${cell.n}`));
+}
+function methodName(method) {
+  return el("span", { class: "method" }, el("i", { style: `background:${colourOf(method)}` }), DATA.labels[method] ?? method);
+}
+
+function papers() {
+  const content = document.getElementById("tables").content.cloneNode(true);
+  const tables = [...content.querySelectorAll("table")];
+  if (!tables.length) return null;
+  tables.forEach(makeSortable);
+  return el("section", { class: "papers" }, el("h2", {}, "Paper tables"), el("p", { class: "faint" }, "In the papers' own layout, published numbers beside ours; point at a cell for its runs."), content);
+}
+
+function problems() {
+  const failed = RUNS.filter((run) => run.status === "failed");
+  const reasons = [...groupBy(failed, (run) => run.reason.replace(/\d+/g, "…") || "no reason given").entries()].sort((a, b) => b[1].length - a[1].length);
+  if (!failed.length && !DATA.problems.length) return null;
+  return el("section", {}, el("h2", {}, "Needs a look"),
+    el("div", { class: "card pad" },
+      failed.length ? [el("h3", {}, `${failed.length} failed`), el("ul", { class: "plain" }, reasons.slice(0, 12).map(([reason, runs]) => el("li", {}, badge("error", `${runs.length}×`), " ", reason, " ", runs.slice(0, 4).map((run) => [runLink(run), " "]), runs.length > 4 ? el("a", { href: address("runs", { status: "failed" }) }, "all") : null)))] : null,
+      DATA.problems.length ? [el("h3", {}, `${DATA.problems.length} folder(s) could not be read`), el("ul", { class: "plain" }, DATA.problems.slice(0, 40).map((problem) => el("li", {}, problem)))] : null));
+}

@@ -1,0 +1,57 @@
+"""The command line of the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from results.files import write_text
+from results.ledger import default_root
+from results.plots.runs import read
+from results.records import Reading
+from results.report import page, payload
+from results.report.papers import paper_tables
+
+USAGE = """usage: python -m results.report [key=value ...] [out=FILE] [ledger.root=DIR] [title=TEXT]
+
+Writes one self-contained HTML page of the ledger (default results/report.html).
+filters      any field of the record (task=glue/rte method=pt,dept), any key of the configuration, paper=NAME"""
+OPTIONS = ("out", "ledger.root", "title")
+
+
+def write(
+    root: Path, out: Path, *, title: str = "Soft-prompt bench", filters: dict[str, list[str]] | None = None
+) -> int:
+    """Write the page.
+
+    Returns:
+        The number of runs on it.
+    """
+    runs, problems = read(root, filters or {})
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    content = payload.build(runs, problems, title=title, made=made, ledger=f"{root.parent.name}/{root.name}")
+    write_text(out, page.render(content, paper_tables(runs, Reading(root))))
+    return len(runs)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; 0 written, 2 a mistake in the command."""
+    if any(argument in ("-h", "--help", "help") for argument in arguments):
+        print(USAGE)
+        return 0
+    bad = [argument for argument in arguments if "=" not in argument]
+    if bad:
+        print(f"{', '.join(map(repr, bad))}: arguments are written key=value\n\n{USAGE}", file=sys.stderr)
+        return 2
+    pairs = dict(argument.split("=", 1) for argument in arguments)
+    options = {key: pairs.pop(key) for key in OPTIONS if key in pairs}
+    root = Path(options.get("ledger.root") or default_root())
+    out = Path(options.get("out") or default_root().parent / "report.html")
+    filters = {key: value.split(",") for key, value in pairs.items()}
+    count = write(root, out, title=options.get("title", "Soft-prompt bench"), filters=filters)
+    print(f"{out} ({count} runs, {out.stat().st_size / 1e6:.1f} MB)")
+    if not count:
+        print("No run is on it yet: loosen the filters, give ledger.root=DIR, or train some (make demo).")
+    return 0
