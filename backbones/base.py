@@ -6,7 +6,8 @@ as an argument; deep prefixes and weight-level methods sit inside the model and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -50,6 +51,9 @@ class Backbone(nn.Module):
         config: where it came from.
         head: encoders only, a trainable task head (backbones/encoder.py).
     """
+
+    summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
+    position_offset: int = 0  # encoders: where the text's absolute positions start (deep prefixes that shift)
 
     def __init__(self, model: nn.Module, tokenizer: Any, config: BackboneConfig, head: nn.Module | None = None) -> None:
         super().__init__()
@@ -113,6 +117,29 @@ class Backbone(nn.Module):
     @property
     def checkpointing_now(self) -> bool:
         return self._checkpointing and self.training and torch.is_grad_enabled()
+
+    def note_source(self, mask: Tensor | None) -> None:
+        """Tell gated prefixes which positions (B, T) of the coming forward are source tokens; None = keep what is."""
+        if self.summaries is not None:
+            self.summaries.mask, self.summaries.given = mask, None
+
+    def note_encoded(self, encoded: Tensor, mask: Tensor) -> None:
+        """Tell gated prefixes of a decoder what the encoder made of the source, (B, T, d) and (B, T)."""
+        if self.summaries is not None:
+            self.summaries.mask = mask
+            self.summaries.given = self.summaries.of(encoded)
+
+    @contextmanager
+    def repeated(self, count: int) -> Iterator[None]:
+        """Each example stands ``count`` times in the forwards inside (candidates on the T5 decoder)."""
+        before = self.summaries.given if self.summaries is not None else None
+        if before is not None:
+            self.summaries.given = before.repeat_interleave(count, 0)
+        try:
+            yield
+        finally:
+            if before is not None:
+                self.summaries.given = before
 
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
         """Pad encoded examples (tasks.encode.Encoded) to their own longest."""

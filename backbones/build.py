@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
-from backbones.config import BackboneConfig, Facts
+from backbones.config import BackboneConfig, Facts, facts_from
 
 AUTO_CLASS: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "llama": AutoModelForCausalLM, "encoder": AutoModel}
 
@@ -75,22 +75,14 @@ def random_model(config: BackboneConfig, seed: int, attention: str, dtype: torch
     shapes = hf_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AUTO_CLASS[config.family].from_config(shapes, attn_implementation=attention, dtype=dtype)
+        model = AUTO_CLASS[config.family].from_config(shapes, attn_implementation=attention, dtype=dtype)
+        if config.family == "t5" and config.architecture.get("tie_word_embeddings") is False:
+            # T5 v1.1 has a head of its own; transformers ties T5 whenever it has no checkpoint that says otherwise
+            weight = torch.randn(model.lm_head.weight.shape, dtype=dtype) * shapes.d_model**-0.5
+            model.lm_head.weight = nn.Parameter(weight)
+        return model
 
 
 def facts_of(model_config: PreTrainedConfig, family: str) -> Facts:
-    """Facts read from a loaded model's transformers config (hub and local models that bring no facts)."""
-    c = model_config
-    if family == "t5":
-        return Facts(
-            "t5", c.d_model, c.num_layers, c.num_heads, c.num_heads, c.d_kv, c.vocab_size,
-            decoder_layers=c.num_decoder_layers, ffn=c.d_ff, dropout=c.dropout_rate,
-        )  # fmt: skip
-    heads = c.num_attention_heads
-    kv_heads = getattr(c, "num_key_value_heads", None) or heads
-    head_dim = getattr(c, "head_dim", None) or c.hidden_size // heads
-    return Facts(
-        family, c.hidden_size, c.num_hidden_layers, heads, kv_heads, head_dim, c.vocab_size,
-        ffn=c.intermediate_size, max_positions=c.max_position_embeddings,
-        dropout=getattr(c, "hidden_dropout_prob", 0.0),
-    )  # fmt: skip
+    """Facts read from a loaded model's transformers config."""
+    return Facts.of(family, facts_from(model_config.to_dict(), family))

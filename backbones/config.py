@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 FAMILIES = ("t5", "llama", "encoder")
+POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert")  # their tables start behind the padding row
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Facts:
         ffn: width of the feed-forward layer.
         max_positions: longest input in tokens, 0 = unlimited (T5).
         dropout: hidden dropout (P-tuning v2 drops prefix keys and values with it).
+        parameters: weights of the whole model, 0 = not known (full fine-tuning trains them all).
     """
 
     family: str
@@ -38,6 +42,7 @@ class Facts:
     ffn: int = 0
     max_positions: int = 0
     dropout: float = 0.0
+    parameters: int = 0
 
     @classmethod
     def of(cls, family: str, values: Mapping[str, Any]) -> Facts:
@@ -65,19 +70,12 @@ class Facts:
 
 @dataclass
 class TextFormat:
-    """How texts become tokens for this backbone (read by tasks/encode.py).
+    """How answers become tokens (BOS, and EOS after a source, are the tokenizer's own special tokens).
 
     Attributes:
-        bos: put the tokenizer's BOS before a source (LLaMA 2 and 3 yes; SmolLM2-instruct answers plain
-            continuations better without).
-        source_eos: end a source with EOS (T5).
-        answer_prefix: what stands before a label or answer, so that it is its own word (decoder-only: one space).
-        answer_eos: end a target with EOS; the ranking score includes it then.
+        answer_eos: answers end with EOS, and their ranking score includes it.
     """
 
-    bos: bool = False
-    source_eos: bool = False
-    answer_prefix: str = ""
     answer_eos: bool = True
 
 
@@ -109,8 +107,29 @@ class BackboneConfig:
     version: int = 1
 
     def sizes(self) -> Facts:
-        """The facts as a typed value (raises ValueError when the YAML's block is wrong)."""
-        return Facts.of(self.family, self.facts)
+        """The facts as a typed value; where the YAML has none, read from the model's config.json.
+
+        Raises:
+            ValueError: the block is wrong, or there is none and the config.json cannot be had.
+        """
+        return Facts.of(self.family, self.facts or facts_from(self._settings(), self.family))
+
+    def _settings(self) -> dict[str, Any]:
+        """The model's own config.json, from its folder or (a small file) the Hub."""
+        try:
+            if self.path:
+                file = Path(self.path).expanduser() / "config.json"
+            else:
+                from huggingface_hub import hf_hub_download
+
+                file = Path(hf_hub_download(self.hub or "", "config.json", revision=self.revision))
+            return json.loads(file.read_text(encoding="utf-8"))
+        except Exception as error:  # the Hub's client raises many kinds; the way on is the same
+            raise ValueError(
+                f"backbone {self.name!r} has no facts, and the config.json of {self.path or self.hub!r} could not be "
+                f"read ({type(error).__name__}). Give backbone.facts.width=..., layers, heads, kv_heads, head_dim and "
+                "vocab, or a folder with backbone.path=..."
+            ) from error
 
     def source(self) -> str:
         """One word for where the weights come from: ``random``, ``path``, ``package``, ``tiny`` or ``hub``."""
@@ -123,6 +142,38 @@ class BackboneConfig:
             f"backbone {self.name!r} has no source: set backbone.hub=<owner/name>, backbone.path=<folder>, "
             "or backbone.random_weights=true."
         )
+
+
+def facts_from(settings: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Facts from the keys of a transformers config.json.
+
+    Raises:
+        ValueError: a key that the family needs is missing.
+    """
+    s = settings
+    try:
+        if family == "t5":
+            heads = s["num_heads"]
+            depth = s["num_layers"]
+            return {
+                "width": s["d_model"], "layers": depth, "heads": heads, "kv_heads": heads, "head_dim": s["d_kv"],
+                "vocab": s["vocab_size"], "decoder_layers": s.get("num_decoder_layers") or depth, "ffn": s["d_ff"],
+                "dropout": s.get("dropout_rate", 0.1),
+            }  # fmt: skip
+        heads = s["num_attention_heads"]
+        spare = 2 if s.get("model_type") in POSITIONS_BEHIND_PADDING else 0
+        return {
+            "width": s["hidden_size"], "layers": s["num_hidden_layers"], "heads": heads,
+            "kv_heads": s.get("num_key_value_heads") or heads,
+            "head_dim": s.get("head_dim") or s["hidden_size"] // heads, "vocab": s["vocab_size"],
+            "ffn": s["intermediate_size"], "max_positions": s["max_position_embeddings"] - spare,
+            "dropout": s.get("hidden_dropout_prob", 0.0),
+        }  # fmt: skip
+    except KeyError as error:
+        raise ValueError(
+            f"the model's config.json has no {error.args[0]!r}: it is no model of family {family!r} "
+            f"(its model_type is {s.get('model_type')!r}); allowed families are {', '.join(FAMILIES)}."
+        ) from error
 
 
 def check(config: BackboneConfig) -> list[str]:

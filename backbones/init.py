@@ -32,9 +32,9 @@ def prompt_rows(
     Args:
         embedding: a backbone (its input embeddings are taken) or the embedding table itself.
         tokenizer: the backbone's tokenizer.
-        how: ``uniform`` U(-spread, spread); ``normal`` N(0, 1); ``sampled_vocabulary`` rows of the first 5,000 ids without
-            replacement; ``class_labels`` the mean of a label's pieces, then sampled rows; ``text`` the tokens of a
-            text, cycled (DePT: with EOS where the tokenizer ends texts with it).
+        how: ``uniform`` U(-spread, spread); ``normal`` N(0, 1); ``sampled_vocabulary`` rows of the first 5,000 ids
+            without replacement; ``class_labels`` the mean of each label's pieces, then sampled rows; ``text`` its
+            tokens, cycled (DePT: with EOS where the tokenizer ends texts with it).
         length: m.
         text: for ``text``.
         labels: for ``class_labels``; encoded without special tokens.

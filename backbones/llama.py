@@ -43,6 +43,7 @@ class Llama(Backbone):
         # an answer of several tokens loses one to the shift, and a shorter row's last token is fed but predicts nothing
         rows = offset_rows(batch, inputs, fed.shape[1])
         out, _ = cast_inputs(inputs, self.embed(ids), mask, ids, rows)
+        self.note_source(torch.cat([batch.source_mask, torch.zeros_like(fed_mask)], 1))
         hidden = self.causal_states(out, mask, inputs.prompt_slots, _varies(inputs))
         states = hidden[:, batch.source.shape[1] - 1 :]
         return summed_losses(states, batch.target, batch.target_mask, self.head_logits)
@@ -78,6 +79,7 @@ class Llama(Backbone):
         visible[:, length:, :length] = real[:, None]
         visible[:, length:, length:] = packed.visible
         positions = torch.cat([positions_of(batch.source_mask), real.sum(1, keepdim=True) + packed.depth], 1)
+        self.note_source(torch.cat([batch.source_mask, torch.zeros_like(packed.ids)], 1))
         hidden = self._states(embeds, inputs.prompt_slots, visible, positions, varies=_varies(inputs))[0]
         hidden = hidden[:, length - 1 :]
         # only the slots that some candidate token starts from reach the head
@@ -92,9 +94,11 @@ class Llama(Backbone):
         out, _ = cast_inputs(inputs, self.embed(batch.source), mask, batch.source, offset_rows(batch, inputs, 0))
         length = mask.shape[1]
         visible = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril() & mask.bool()[:, None]
+        self.note_source(mask)
         hidden, cache = self._states(
             out, inputs.prompt_slots, visible, positions_of(mask), varies=_varies(inputs), keep=True
         )
+        self.note_source(None)  # what gates read stays as it was
         seen = torch.cat([mask.new_ones(len(batch), cache.get_seq_length() - length), mask], 1)
         position = mask.sum(1, keepdim=True) + inputs.prompt_slots
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)

@@ -45,12 +45,13 @@ def load_backbone(
         SourceUnavailable: the weights cannot be had from here.
     """
     refuse_precision(config, dtype)
-    model = _model(config, dtype, cache_root)
+    model, missing = _model(config, dtype, cache_root)
     check_facts(config, model)
     tokenizer = load_tokenizer(config, cache_root)
     family = _family_class(config.family)
     if config.family == "encoder":
-        backbone = family(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed)
+        bare = any(name.startswith("pooler.") for name in missing)
+        backbone = family(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed, random_pooler=bare)
     else:
         backbone = family(model, tokenizer, config)
     return backbone.to(device)
@@ -92,7 +93,7 @@ def check_facts(config: BackboneConfig, model: nn.Module) -> None:
     wrong = [
         f"{name}: YAML {getattr(told, name)}, model {value}"
         for name, value in {**vars(seen), "vocab": table}.items()
-        if name not in ("dropout", "ffn", "max_positions") and getattr(told, name) != value
+        if name not in ("dropout", "ffn", "max_positions", "parameters") and getattr(told, name) != value
     ]
     if wrong:
         raise ValueError(
@@ -115,16 +116,15 @@ def _family_class(family: str) -> type[Any]:
     return Encoder
 
 
-def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -> nn.Module:
+def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -> tuple[nn.Module, set[str]]:
+    """The model, and the weights that its checkpoint did not bring."""
     if config.random_weights or config.tiny:
         seed = int((config.tiny or {}).get("seed", 0))
-        return random_model(config, seed, config.attention, dtype)
+        return random_model(config, seed, config.attention, dtype), set()
     cls = AUTO_CLASS[config.family]
-    return _try(
-        lambda place, extra: cls.from_pretrained(place, dtype=dtype, attn_implementation=config.attention, **extra),
-        config,
-        cache_root,
-    )
+    options = {"dtype": dtype, "attn_implementation": config.attention, "output_loading_info": True}
+    model, report = _try(lambda place, extra: cls.from_pretrained(place, **options, **extra), config, cache_root)
+    return model, set(report["missing_keys"])
 
 
 def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:

@@ -1,0 +1,201 @@
+"""BERT-type encoders with the heads of P-tuning v2: classification, multiple choice, regression, tagging.
+
+The head is the backbone's side: it is trained and saved with the method and counted apart. The pooler is frozen: BERT
+has a pretrained one; RoBERTa's checkpoints bring none, and P-tuning v2 then uses a frozen random one (drawn from the
+run's seed); DeBERTa's pooler lies outside the frozen body in transformers and is trained with the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.batch import Batch, pad
+from backbones.config import POSITIONS_BEHIND_PADDING, BackboneConfig
+
+HEADS = ("sequence", "choice", "token")
+IGNORE = -100
+
+
+class Head(nn.Module):
+    """[own pooler] -> dropout -> Linear, in float32.
+
+    Args:
+        width: d.
+        outputs: classes (1 for regression and multiple choice).
+        dropout: the backbone's hidden dropout.
+        pooler: a dense tanh-like layer of its own before (DeBERTa).
+        seed: seeds the new weights, N(0, 0.02) with zero biases (the models' own rule).
+    """
+
+    def __init__(self, width: int, outputs: int, dropout: float, pooler: nn.Module | None, seed: int) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, outputs)
+        redraw(self, seed)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., d) -> (..., outputs)."""
+        hidden = hidden.float()
+        if self.pooler is not None:
+            hidden = self.pooler(hidden)
+        return self.output(self.dropout(hidden))
+
+
+def redraw(module: nn.Module, seed: int) -> None:
+    """Draw a module's weights from N(0, 0.02) and set its biases to zero, from one seed."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            drawn = torch.randn(parameter.shape, generator=generator) * 0.02
+            parameter.copy_(drawn if parameter.dim() > 1 else torch.zeros_like(drawn))
+
+
+class Encoder(Backbone):
+    """See the module's text; the questions are those of backbones.base.Backbone.
+
+    Args:
+        model: a bare encoder (``AutoModel``).
+        tokenizer: its tokenizer.
+        config: where it came from.
+        n_labels: classes (1 = regression); not needed for multiple choice.
+        head: ``sequence`` | ``choice`` | ``token`` | None.
+        seed: seeds the head and a random pooler.
+        random_pooler: the checkpoint brought no pooler (RoBERTa).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        config: BackboneConfig,
+        *,
+        n_labels: int | None = None,
+        head: str | None = None,
+        seed: int = 0,
+        random_pooler: bool = False,
+    ) -> None:
+        if head not in (*HEADS, None):
+            raise ValueError(f"head={head!r} is not one of {', '.join(HEADS)} or None.")
+        if head in ("sequence", "token") and not n_labels:
+            raise ValueError(f"a {head} head needs n_labels; the task has {n_labels!r} labels.")
+        outputs = 1 if head == "choice" else int(n_labels or 0)
+        facts = config.sizes()
+        pooled = head in ("sequence", "choice")
+        own = _own_pooler(model, facts.width) if pooled and getattr(model, "pooler", None) is None else None
+        if random_pooler and getattr(model, "pooler", None) is not None:
+            redraw(model.pooler, seed + 1)
+        made = Head(facts.width, outputs, facts.dropout, own, seed) if head else None
+        super().__init__(model, tokenizer, config, made)
+        self.head_kind = head
+        self.outputs = outputs
+
+    def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
+        counts = {len(e.segments) for e in examples}
+        if len(counts) != 1:
+            raise ValueError(
+                f"examples of one batch have {sorted(counts)} sequences; multiple choice needs the same number of "
+                "choices in every example."
+            )
+        ids, mask = pad([ids for e in examples for ids in e.segments])
+        types, _ = pad([types for e in examples for types in e.token_types])
+        batch = Batch([e.id for e in examples], ids, mask, token_types=types if types.shape == ids.shape else None)
+        if self.head_kind == "token":
+            tags, real = pad([e.tags for e in examples])
+            batch.labels = F.pad(tags.masked_fill(real == 0, IGNORE), (0, ids.shape[1] - tags.shape[1]), value=IGNORE)
+        elif all(e.label is not None for e in examples):
+            kind = torch.float32 if self.head_kind == "sequence" and self.outputs == 1 else torch.long
+            batch.labels = torch.tensor([e.label for e in examples], dtype=kind)
+        return batch
+
+    def hidden(self, batch: Batch, inputs: Inputs) -> Tensor:
+        """Last hidden states of the text, prompt cut off: (B, S, d); the first is [CLS] or <s>."""
+        slots = inputs.prompt_slots
+        embeds, mask = cast_inputs(inputs, self.embed(batch.source), batch.source_mask, batch.source, None)
+        self.note_source(F.pad(batch.source_mask, (slots, 0)))
+        options: dict[str, Tensor] = {}
+        if batch.token_types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
+            options["token_type_ids"] = F.pad(batch.token_types, (slots, 0))
+        states = self.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=self._positions(batch.source_mask, slots),
+            **options,
+        ).last_hidden_state
+        return states[:, slots:]
+
+    def _positions(self, mask: Tensor, slots: int) -> Tensor:
+        """Absolute positions of prompt and text, (B, m + S).
+
+        With ``position_shift`` the text starts behind the prompt (PEFT, and P-tuning v2 for deep prefixes); without,
+        the text keeps its own positions and the prompt's slots repeat the first ones.
+        """
+        length = mask.shape[1]
+        start = self.position_offset + (slots if self.config.position_shift else 0)
+        limit = self.facts.max_positions
+        if limit and start + length > limit:
+            raise ValueError(
+                f"{length} tokens starting at position {start} do not fit into the backbone's {limit} positions; "
+                f"set task.max_source_length to at most {limit - start}, or shorten the prompt or prefix, or set "
+                "backbone.position_shift=false (prompts) or method.position_shift=false (prefixes)."
+            )
+        device = mask.device
+        text = torch.arange(length, device=device) + start
+        front = torch.arange(slots, device=device).clamp(max=max(limit - 1, 0) if limit else None)
+        positions = torch.cat([front, text])
+        if self.model.config.model_type in POSITIONS_BEHIND_PADDING:
+            positions = positions + int(self.model.config.pad_token_id) + 1  # its table starts behind the padding row
+        return positions[None].expand(len(mask), -1)
+
+    def _pooled(self, batch: Batch, inputs: Inputs) -> Tensor:
+        states = self.hidden(batch, inputs)
+        pooler = getattr(self.model, "pooler", None)
+        return pooler(states) if pooler is not None else states[:, 0]
+
+    def classify(self, batch: Batch, inputs: Inputs) -> Tensor:
+        if self.head is None or self.head_kind == "token":
+            raise TypeError(
+                f"classify needs a sequence or choice head; this backbone was loaded with {self.head_kind!r}."
+            )
+        logits = self.head(self._pooled(batch, inputs))
+        return logits.view(len(batch), -1) if self.head_kind == "choice" else logits
+
+    def tag(self, batch: Batch, inputs: Inputs) -> Tensor:
+        if self.head is None or self.head_kind != "token":
+            raise TypeError(f"tag needs a token head; this backbone was loaded with {self.head_kind!r}.")
+        return self.head(self.hidden(batch, inputs))
+
+    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        if batch.labels is None:
+            raise ValueError("a loss needs labels, and an example of this batch has none.")
+        if self.head_kind == "token":
+            logits = self.tag(batch, inputs)
+            each = F.cross_entropy(logits.transpose(1, 2), batch.labels, ignore_index=IGNORE, reduction="none")
+            return each.sum(1), (batch.labels != IGNORE).sum(1)
+        logits = self.classify(batch, inputs)
+        ones = torch.ones(len(batch), dtype=torch.long, device=logits.device)
+        if self.head_kind == "sequence" and self.outputs == 1:
+            return F.mse_loss(logits[:, 0], batch.labels, reduction="none"), ones
+        return F.cross_entropy(logits, batch.labels, reduction="none"), ones
+
+
+def _own_pooler(model: Any, width: int) -> nn.Module:
+    """A trainable pooler for models without one: DeBERTa's ContextPooler, else a dense tanh layer."""
+    if model.config.model_type.startswith("deberta"):
+        from transformers.models.deberta.modeling_deberta import ContextPooler
+
+        class FirstToken(ContextPooler):  # its forward takes (B, T, d) and cuts out the first token
+            def forward(self, hidden_states: Tensor) -> Tensor:
+                return super().forward(hidden_states[:, None])
+
+        settings = model.config
+        if getattr(settings, "pooler_hidden_size", None) is None:
+            settings.pooler_hidden_size = width
+        return FirstToken(settings)
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh())

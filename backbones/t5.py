@@ -1,0 +1,139 @@
+"""Encoder-decoder models of the T5 family: the method touches the encoder's input, the decoder gets ordinary labels.
+
+T5 ties one embedding table to encoder, decoder and (v1.0) head; offsets and prompts go in as the encoder's
+``inputs_embeds`` alone, so the decoder's and the head's copies stay untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+
+from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.batch import Batch, answers, pad
+from backbones.llama import sum_candidates
+from backbones.scoring import cut, edge_log_probs, summed_losses
+
+CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of the cross-attention's keys
+
+
+class T5(Backbone):
+    """See the module's text; the five questions are those of backbones.base.Backbone."""
+
+    def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
+        source, source_mask = pad([e.source for e in examples])
+        return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
+
+    def head_logits(self, hidden: Tensor) -> Tensor:
+        """(N, d) -> (N, V)."""
+        if self.model.config.scale_decoder_outputs:  # tied head of v1.0
+            hidden = hidden * (self.model.model_dim**-0.5)
+        return self.model.lm_head(hidden)
+
+    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        assert batch.target is not None and batch.target_mask is not None
+        embeds, mask = self.encoder_inputs(batch, inputs)
+        return self.losses_from(embeds, mask, batch.target, batch.target_mask, batch.source_mask)
+
+    def losses_from(
+        self, embeds: Tensor, mask: Tensor, target: Tensor, target_mask: Tensor, source_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of prepared encoder inputs (B, m + S, d) and mask (B, m + S); see ``losses``."""
+        encoded = self.encode(embeds, mask, source_mask)
+        start = target.new_full((len(target), 1), self.start_id)
+        hidden = self._decode(torch.cat([start, target[:, :-1]], 1), encoded, mask)
+        return summed_losses(hidden, target, target_mask, self.head_logits)
+
+    def encoder_inputs(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """What the encoder reads, (B, m + S, d), and its mask."""
+        return cast_inputs(inputs, self.embed(batch.source), batch.source_mask, batch.source, None)
+
+    def encode(self, embeds: Tensor, mask: Tensor, source_mask: Tensor) -> Tensor:
+        """Encoder states (B, m + S, d)."""
+        slots = mask.shape[1] - source_mask.shape[1]
+        sources = torch.cat([mask.new_zeros(len(mask), slots), source_mask], 1)
+        self.note_source(sources)
+        encoded = self.model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        self.note_encoded(encoded, sources)
+        return encoded
+
+    @property
+    def start_id(self) -> int:
+        """What the decoder starts from."""
+        return int(self.model.config.decoder_start_token_id)
+
+    def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
+        assert batch.choices is not None and batch.choices_mask is not None
+        embeds, mask = self.encoder_inputs(batch, inputs)
+        encoded = self.encode(embeds, mask, batch.source_mask)
+        rows, count = batch.choices.shape[:2]
+        first, cache = self._first_step(encoded, mask)
+        # the start token's state is the same for all candidates of an example
+        owner = torch.arange(rows, device=mask.device).repeat_interleave(count)
+        chosen, wanted = batch.choices.flatten(0, 1), batch.choices_mask.flatten(0, 1).bool()
+        tokens = torch.zeros(wanted.shape, dtype=torch.float32, device=mask.device)
+        tokens[:, 0] = edge_log_probs(first, owner, chosen[:, 0], self.head_logits)
+        step = max(1, CANDIDATE_ROWS_AT_ONCE // rows)
+        for begin in range(0, count if chosen.shape[1] > 1 else 0, step):
+            part = range(begin, min(begin + step, count))
+            index = torch.tensor([b * count + c for b in range(rows) for c in part], device=mask.device)
+            tokens[index, 1:] = self._continue(chosen[index], wanted[index], len(part), encoded, mask, cache)
+        return sum_candidates(tokens[wanted], batch.choices_mask)
+
+    def _first_step(self, encoded: Tensor, mask: Tensor) -> tuple[Tensor, EncoderDecoderCache]:
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = torch.full((len(mask), 1), self.start_id, dtype=torch.long, device=mask.device)
+        return self._decode(start, encoded, mask, cache)[:, 0], cache
+
+    def _continue(
+        self, chosen: Tensor, wanted: Tensor, count: int, encoded: Tensor, mask: Tensor, cache: EncoderDecoderCache
+    ) -> Tensor:
+        """Log-probabilities of the second and later tokens of ``count`` candidates per example, (B * count, L - 1)."""
+        copy = EncoderDecoderCache(_copied(cache.self_attention_cache), _copied(cache.cross_attention_cache))
+        copy.batch_repeat_interleave(count)
+        with self.repeated(count):
+            hidden = self._decode(
+                chosen[:, :-1], encoded.repeat_interleave(count, 0), mask.repeat_interleave(count, 0), copy
+            )
+        real = wanted[:, 1:]
+        scores = torch.zeros(real.shape, dtype=torch.float32, device=mask.device)
+        if real.any():
+            slots = torch.arange(int(real.sum()), device=mask.device)
+            scores[real] = edge_log_probs(hidden[real], slots, chosen[:, 1:][real], self.head_logits)
+        return scores
+
+    def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
+        embeds, mask = self.encoder_inputs(batch, inputs)
+        encoded = self.encode(embeds, mask, batch.source_mask)
+        hidden, cache = self._first_step(encoded, mask)
+        eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
+        ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
+        tokens: list[Tensor] = []
+        for _ in range(max_new_tokens):
+            step = self.head_logits(hidden).argmax(-1)
+            tokens.append(step)
+            ended |= torch.isin(step, eos)
+            if ended.all() or len(tokens) == max_new_tokens:
+                break
+            hidden = self._decode(step[:, None], encoded, mask, cache)[:, 0]
+        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+
+    def _decode(self, ids: Tensor, encoded: Tensor, mask: Tensor, cache: EncoderDecoderCache | None = None) -> Tensor:
+        """Decoder states (B, L, d); right padding needs no mask under causal attention."""
+        return self.model.decoder(
+            input_ids=ids,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+
+def _copied(cache: DynamicCache) -> DynamicCache:
+    """A cache of the same tensors; a forward appends to a cache, and the first step's is used again."""
+    layers: list[Any] = list(cache.layers)
+    return DynamicCache([(layer.keys, layer.values) for layer in layers])
