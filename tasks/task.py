@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 from tasks import sources
+from tasks.cache import Official, official_rows
 from tasks.config import DataConfig, ProtocolConfig, TaskConfig
 from tasks.errors import DataError
 from tasks.examples import Example
+from tasks.fewshot import REGRESSION_BORDER, draw_per_class, draw_total
 from tasks.local import local_files, local_revision
-from tasks.rows import canonical, content_sha256
-from tasks.splits import Part, carved
+from tasks.rows import label_column
+from tasks.splits import Part, parts_of, replace_missing, too_small
 from tasks.templates import Template
+
+CHUNK = 1000  # rows that are read from the Arrow table at once
 
 
 class Examples(Sequence[Example]):
     """Examples of one split, rendered when they are asked for.
 
     Args:
-        rows: canonical rows of the official split (a list or a ``datasets.Dataset``).
-        indices: which rows, in order.
+        rows: canonical rows of the official split (a ``datasets.Dataset``).
+        items: (row, variant) of every example, in order.
         template: row -> Example.
     """
 
-    def __init__(self, rows: Sequence[Any], indices: Sequence[int], template: Callable[[Any], Example]) -> None:
-        self.rows, self.indices, self.template = rows, list(indices), template
+    def __init__(self, rows: Any, items: Sequence[tuple[int, int]], template: Template) -> None:
+        self.rows, self.items, self.template = rows, list(items), template
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.items)
 
     @overload
     def __getitem__(self, at: int) -> Example: ...
@@ -39,20 +43,35 @@ class Examples(Sequence[Example]):
     def __getitem__(self, at: slice) -> Examples: ...
     def __getitem__(self, at: int | slice) -> Example | Examples:
         if isinstance(at, slice):
-            return Examples(self.rows, self.indices[at], self.template)
-        return self.template(self.rows[self.indices[at]])
+            return Examples(self.rows, self.items[at], self.template)
+        row, variant = self.items[at]
+        return self._made(self.rows[row], variant)
 
     def __iter__(self) -> Iterator[Example]:
-        return (self.template(self.rows[i]) for i in self.indices)
+        for start in range(0, len(self.items), CHUNK):
+            chunk = self.items[start : start + CHUNK]
+            columns = self.rows[[row for row, _ in chunk]]
+            for i, (_, variant) in enumerate(chunk):
+                yield self._made({name: values[i] for name, values in columns.items()}, variant)
+
+    def _made(self, row: dict[str, Any], variant: int) -> Example:
+        from dataclasses import replace
+
+        example = self.template(row, variant)
+        return replace(example, id=f"{example.id}/{variant}") if variant else example
 
     def take(self, positions: Sequence[int]) -> Examples:
         """The examples at ``positions`` of this split, in that order."""
-        return Examples(self.rows, [self.indices[p] for p in positions], self.template)
+        return Examples(self.rows, [self.items[p] for p in positions], self.template)
 
 
 @dataclass
 class TaskData:
-    """Examples by role and the report that goes into the record."""
+    """Examples by role and the report that goes into the record.
+
+    ``report`` holds: source, revision, fingerprint, sha256, rows (by role), official_rows, licence, fixture (bool),
+    select_split, report_split, verdicts (what a table must say of these data), notes (lines to print).
+    """
 
     splits: dict[str, Examples]
     report: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +87,7 @@ def data_revision(task: TaskConfig, data: DataConfig, cache_root: str | Path) ->
         return source, sources.package_revision(task)
     if source == "local":
         return source, local_revision(local_files(task, str(data.root)))
-    return source, f"fixture#{sources.sha256_of(sources.fixture_file(task))[:16]}"
+    return source, sources.fixture_revision(task)
 
 
 def load_task(
@@ -77,45 +96,127 @@ def load_task(
     data: DataConfig,
     *,
     family: str,
-    fidelity: str = "author",
+    fidelity: str = "corrected",
     seed: int = 42,
     cache_root: str | Path,
 ) -> TaskData:
     """Rows of the chosen source, split as the protocol says, rendered for one backbone family.
 
+    Args:
+        fidelity: fills the protocol's switches that are still null (``defaults_by_fidelity``).
+        seed: the training seed; it draws few-shot rows, never the splits.
+
     Raises:
         DataError: the rows are not what the task's YAML says; SourceUnavailable: there are none.
     """
-    source = sources.choose_source(task, data)
-    loaded = sources.load_package(task, cache_root) if source == "package" else sources.load_fixture(task)
-    official = {
-        split: rows
-        for split, raw in loaded.splits.items()
-        if (rows := canonical(task, split, raw, f"{source} {task.name} split {split}"))
-    }
-    parts = _parts(task, protocol, {s: len(r) for s, r in official.items()})
+    for key, value in (protocol.defaults_by_fidelity.get(fidelity) or {}).items():
+        if getattr(protocol, key) is None:
+            setattr(protocol, key, value)
     template = Template(task, protocol, family)
-    splits = {
-        role: Examples(official[part.split], part.indices(len(official[part.split])), template)
-        for role, part in parts.items()
-    }
+    source, revision = data_revision(task, data, cache_root)
+    official = official_rows(task, data, source, revision, cache_root)
+    source, revision = official.source, official.revision  # the Hub may have failed after it was found reachable
+    sizes = {split: len(rows) for split, rows in official.splits.items()}
+    splits, verdicts = _split(task, protocol, official, template, seed, lenient=source in ("local", "fixture"))
+    verdicts = _count_verdicts(task, source, sizes) + verdicts
     report = {
         "source": source,
-        "revision": loaded.revision,
-        "sha256": content_sha256(task, official),
+        "revision": revision,
+        "fingerprint": official.fingerprint,
+        "sha256": official.sha256,
         "rows": {role: len(examples) for role, examples in splits.items()},
-        "official_rows": {split: len(rows) for split, rows in official.items()},
+        "official_rows": sizes,
         "licence": task.licence,
         "fixture": source == "fixture",
-        "verdicts": [],
-        "notes": [f"data: {task.name} from {source} ({loaded.revision})"],
+        "select_split": protocol.select_split if protocol.select_split in splits else protocol.report_split,
+        "report_split": protocol.report_split if protocol.report_split in splits else "validation",
+        "verdicts": verdicts,
+        "notes": [f"data: {task.name} from {source} ({revision})", *official.notes, *verdicts],
     }
     if os.environ.get("RANK", "0") == "0":
-        print("\n".join(report["notes"]), flush=True)
+        print("\n".join(str(note) for note in report["notes"]), flush=True)  # type: ignore[attr-defined]
     return TaskData(splits, report)
 
 
-def _parts(task: TaskConfig, protocol: ProtocolConfig, sizes: dict[str, int]) -> dict[str, Part]:
-    if protocol.split == "carved":
-        return carved(sizes, protocol.split_seed, protocol.carve, protocol.carve_share)
-    raise DataError(f"protocol.split={protocol.split!r}: carved")
+def _split(
+    task: TaskConfig, protocol: ProtocolConfig, official: Official, template: Template, seed: int, lenient: bool
+) -> tuple[dict[str, Examples], list[str]]:
+    """Examples by role, and what a table must say of the split."""
+    sizes = {split: len(rows) for split, rows in official.splits.items()}
+    verdicts: list[str] = []
+    base = {split: Part(split) for split in sizes}
+    if lenient:
+        base, verdicts = replace_missing(task, sizes, protocol.split_seed)
+        sizes = {s: len(p.indices(sizes.get(p.split, 0))) for s, p in base.items()}
+    why = too_small(task, protocol, sizes)
+    if why and not lenient:
+        raise DataError(f"{task.name}: {why.replace(', 10% of them carved', '')}; use data=local for own subsets")
+    parts = parts_of(task, protocol, sizes)
+    rows = {role: _through(part, base, sizes, official) for role, part in parts.items()}
+    if protocol.k_shot:
+        rows = _few(task, protocol, rows, official, seed)
+    made = {
+        role: Examples(
+            official.splits[split],
+            [(i, v) for i in indices for v in _variants(official.splits[split], i, template, role)],
+            template,
+        )
+        for role, (split, indices) in rows.items()
+    }
+    empty = [role for role, examples in made.items() if not len(examples)]
+    if empty:
+        raise DataError(f"{task.name}: the split {empty[0]!r} is empty under protocol={protocol.name}, sizes {sizes}")
+    return made, verdicts + ([why] if why else [])
+
+
+def _through(part: Part, base: dict[str, Part], sizes: dict[str, int], official: Official) -> tuple[str, list[int]]:
+    """A role's rows, by way of a carved stand-in for a missing official split, as rows of a split that exists."""
+    below = base[part.split]
+    under = below.indices(len(official.splits[below.split]))
+    return below.split, [under[i] for i in part.indices(sizes[part.split])]
+
+
+def _variants(rows: Any, index: int, template: Template, role: str) -> list[int]:
+    """Most rows make one example; only those kinds that may make more are read for it."""
+    if role != "train" or not template.expands:
+        return [0]
+    return template.variants(rows[index], train=True)
+
+
+def _few(
+    task: TaskConfig, protocol: ProtocolConfig, rows: dict[str, tuple[str, list[int]]], official: Official, seed: int
+) -> dict[str, tuple[str, list[int]]]:
+    """Few-shot draws out of the training rows (and, for LM-BFF, of the dev rows beside them)."""
+    split, train = rows["train"]
+    classes = _classes(task, official.splits[split], train)
+    k = int(protocol.k_shot or 0)
+    if protocol.few_shot == "per_class":
+        drawn, held = draw_per_class(classes, k, seed)
+        if protocol.split == "lmbff":
+            rows = {**rows, "validation": (split, [train[p] for p in held])}
+    elif protocol.few_shot == "total":
+        drawn = draw_total(classes, k, seed)
+    else:
+        raise DataError(f"protocol.few_shot={protocol.few_shot!r}: total or per_class")
+    return {**rows, "train": (split, [train[p] for p in drawn])}
+
+
+def _classes(task: TaskConfig, rows: Any, indices: list[int]) -> list[Any]:
+    """The class that a few-shot draw balances; one class for all where a task has none."""
+    column = label_column(task)
+    if column is None:
+        return [0] * len(indices)
+    labels = rows[column]
+    values = [labels[i] for i in indices]
+    return [int(v >= REGRESSION_BORDER) for v in values] if task.kind == "regression" else values
+
+
+def _count_verdicts(task: TaskConfig, source: str, sizes: dict[str, int]) -> list[str]:
+    """Row counts that are not the published ones, in words."""
+    if source == "fixture":
+        return ["fixture rows: not for tables"]
+    return [
+        f"{split} has {sizes[split]:,} rows, published {count:,}"
+        for split, count in task.rows.items()
+        if split in sizes and sizes[split] != count
+    ]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from typing import Any
 
 from tasks.config import ProtocolConfig, TaskConfig
+from tasks.entities import to_text
 from tasks.errors import DataError
 from tasks.examples import Example
-from tasks.rows import ID
+from tasks.prepare import PREPARE
+from tasks.rows import ID, label_column
 
 Row = dict[str, Any]
+FAMILIES = ("t5", "llama", "encoder")
+FREE = ("qa", "cloze", "tagging", "regression")  # kinds without a fixed set of label words
+REFERENT = "referent"  # WSC as T5 words it: the answer is the referent itself
+DECIMALS = {"tenth": 10, "fifth": 5}
 
 
 def styled(table: dict[str, Any], style: str, what: str, task: TaskConfig) -> Any:
@@ -22,9 +28,14 @@ def styled(table: dict[str, Any], style: str, what: str, task: TaskConfig) -> An
     raise DataError(f"{task.name} has no {what} for {style!r}; it has {sorted(table)}")
 
 
+def answers_with_referent(task: TaskConfig, protocol: ProtocolConfig) -> bool:
+    """Whether this is WSC under a protocol that generates the referent (label_words: {lester: referent})."""
+    return task.label_words.get(protocol.label_words) == REFERENT
+
+
 def label_words(task: TaskConfig, protocol: ProtocolConfig) -> tuple[str, ...]:
-    """The words that answer, in the order of the class ids."""
-    if task.kind in ("qa", "cloze", "tagging", "regression"):
+    """The words that answer, in the order of the class ids; empty for free-form answers."""
+    if task.kind in FREE or answers_with_referent(task, protocol):
         return ()
     if protocol.label_words == "digits" and "digits" not in task.label_words:
         return tuple(str(i) for i in range(len(task.labels)))
@@ -34,36 +45,73 @@ def label_words(task: TaskConfig, protocol: ProtocolConfig) -> tuple[str, ...]:
     return words
 
 
-PREPARE: dict[str, Callable[[Row], Row]] = {}
+def unsupported(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
+    """Why a family cannot do a task under a protocol; empty where it can."""
+    if family not in FAMILIES:
+        return f"family {family!r}: {', '.join(FAMILIES)}"
+    if family not in task.families:
+        return f"{task.name} is not for {family} backbones (it is a {task.kind} task for {', '.join(task.families)})"
+    if protocol.split == "lmbff" and task.kind in ("qa", "cloze", "tagging"):
+        return f"protocol={protocol.name} draws rows per class, and {task.name} ({task.kind}) has no classes"
+    if "train" not in task.rows and protocol.split == "lmbff":
+        return f"protocol={protocol.name} draws training rows, and {task.name} has none"
+    return ""
+
+
+def number_text(value: float, rounding: str | None) -> str:
+    """A regression target as text: to one decimal (``tenth``) or to steps of 0.2 (``fifth``, T5)."""
+    steps = DECIMALS.get(rounding or "fifth")
+    return str(value) if steps is None else f"{round(value * steps) / steps:.1f}"
 
 
 class Template:
     """Makes Examples of one task under one protocol for one backbone family (``t5 | llama | encoder``)."""
 
     def __init__(self, task: TaskConfig, protocol: ProtocolConfig, family: str) -> None:
-        if family not in ("t5", "llama", "encoder"):
-            raise DataError(f"family {family!r}: t5, llama or encoder")
+        why = unsupported(task, protocol, family)
+        if why:
+            raise DataError(why)
         self.task, self.protocol, self.family = task, protocol, family
         self.words = label_words(task, protocol)
+        self.label = label_column(task) or ""
         self.ids = {name: i for i, name in enumerate(task.labels)}
-        self.prepare = PREPARE[task.prepare] if task.prepare else dict
-        self.text = "" if family == "encoder" else styled(task.templates, protocol.style, "template", task)
+        style = protocol.style
+        prepare = task.prepare.get(style, task.prepare.get("default"))
+        self.prepare = PREPARE[prepare] if prepare else dict
+        self.text = "" if family == "encoder" else self._text(style)
+        self.parts = styled(task.segments, style, "segments", task) if self._has_segments() else ()
         cue = task.decoder_cue if protocol.decoder_cue is None else protocol.decoder_cue
         self.suffix = f" {cue}" if family == "llama" and cue else ""
+        # whether a training row may make several examples, or none
+        self.expands = task.kind == "cloze" or answers_with_referent(task, protocol)
+
+    def _has_segments(self) -> bool:
+        return self.family == "encoder" and self.task.kind != "tagging"
+
+    def _text(self, style: str) -> str:
+        text = styled(self.task.templates, style, "template", self.task)
+        # WinoGrande in the DePT family's code: the second option is never shown
+        return text.replace("{option2}", "{option1}") if self.protocol.repeat_option else text
+
+    def variants(self, row: Row, train: bool) -> list[int]:
+        """Which training examples a row makes: ReCoRD one per answer, WSC's referent from true rows only."""
+        if train and self.task.kind == "cloze":
+            return list(range(len(row["answers"])))
+        if train and answers_with_referent(self.task, self.protocol):
+            return [0] if row[self.label] == self.task.labels[1] else []
+        return [0]
 
     def __call__(self, row: Row, variant: int = 0) -> Example:
-        """Render one canonical row."""
+        """Render one canonical row; ``variant`` says which of its answers is the target (ReCoRD)."""
         fields = self.prepare(row)
-        label = self.ids[row["label"]]
+        made: dict[str, Any] = getattr(self, f"_{self.task.kind}")(fields, variant)
+        group = self.task.group.format(**row) if self.task.group else ""
         return Example(
             id=row[ID],
             source=self.source(fields),
-            target=self.words[label],
-            choices=self.words,
-            label=label,
-            references=(self.words[label],),
-            segments=self.segments(fields),
+            group=hashlib.sha1(group.encode()).hexdigest()[:12] if group else "",
             suffix=self.suffix,
+            **made,
         )
 
     def source(self, fields: Row) -> str:
@@ -74,8 +122,53 @@ class Template:
         return text.rstrip() + self.suffix if self.suffix else text
 
     def segments(self, fields: Row) -> tuple[tuple[str, str | None], ...]:
-        """The texts of an encoder's sequence."""
-        if self.family != "encoder":
+        """The texts of an encoder's sequence, or of one sequence per choice."""
+        if not self.parts:
             return ()
-        parts = [p.format(**fields) for p in styled(self.task.segments, self.protocol.style, "segments", self.task)]
-        return ((parts[0], parts[1] if len(parts) > 1 else None),)
+        choices = self._choice_texts(fields)
+        rows = [{**fields, "choice": c} for c in choices] if choices else [fields]
+        made = [[p.format(**r) for p in self.parts] for r in rows]
+        return tuple((parts[0], parts[1] if len(parts) > 1 else None) for parts in made)
+
+    def _choice_texts(self, fields: Row) -> list[str]:
+        if self.task.kind != "multiple_choice":
+            return []
+        return list(fields["choices"]) if "choices" in fields else [fields["choice1"], fields["choice2"]]
+
+    def _classification(self, fields: Row, variant: int) -> dict[str, Any]:
+        label = self.ids[fields[self.label]]
+        if answers_with_referent(self.task, self.protocol) and self.family != "encoder":
+            referent = fields["span1_text"]
+            return {"target": referent, "label": label, "references": (referent, self.task.labels[label])}
+        words = self.words or tuple(self.task.labels)
+        return {
+            "target": words[label],
+            "choices": words,
+            "label": label,
+            "references": (words[label],),
+            "segments": self.segments(fields),
+        }
+
+    _multiple_choice = _classification
+
+    def _regression(self, fields: Row, variant: int) -> dict[str, Any]:
+        value = float(fields["label"])
+        target = number_text(value, self.protocol.regression_rounding)
+        # the DePT family scores against the rounded number that the model was taught
+        gold = target if self.protocol.regression_rounding == "tenth" and self.family != "encoder" else str(value)
+        return {"target": target, "label": value, "references": (gold,), "segments": self.segments(fields)}
+
+    def _qa(self, fields: Row, variant: int) -> dict[str, Any]:
+        answers = tuple(fields["answers"])
+        kept = answers[:1] if self.protocol.qa_references == "first" else answers
+        return {"target": answers[0], "references": kept}
+
+    def _cloze(self, fields: Row, variant: int) -> dict[str, Any]:
+        choices = tuple(fields["entities"]) if self.protocol.scoring == "rank" else ()
+        answers = tuple(fields["answers"])
+        return {"target": answers[variant], "choices": choices, "references": answers}
+
+    def _tagging(self, fields: Row, variant: int) -> dict[str, Any]:
+        words, tags = tuple(fields["tokens"]), tuple(fields["ner_tags"])
+        text = to_text(words, tags)
+        return {"target": text, "references": (text,), "words": words, "tags": tags}

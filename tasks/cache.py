@@ -1,0 +1,133 @@
+"""Rows and token ids that a second start need not make again; every key is a hash of what went in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks import sources
+from tasks.config import DataConfig, TaskConfig
+from tasks.errors import DataError, SourceUnavailable
+from tasks.local import local_files, read_rows
+from tasks.rows import canonical, content_sha256
+
+FORMAT = 1  # raised when what is kept on disk changes its shape
+
+
+@dataclass
+class Official:
+    """Canonical rows per official split (``datasets.Dataset``), with their observed content hash."""
+
+    splits: dict[str, Any]
+    sha256: str
+    source: str
+    revision: str
+    fingerprint: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def key_of(*parts: Any) -> str:
+    """A short hash of JSON-able values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
+    """Make a cache folder by ``build`` under a temporary name and rename it; a folder that is there is whole."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        build(scratch)
+        os.rename(scratch, folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was first: its folder holds the same
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str, cache_root: str | Path) -> Official:
+    """Canonical rows of a source, read and checked once, memory-mapped from the cache afterwards.
+
+    Under ``data=auto`` a Hub that is reachable but gives no rows hands over to the package.
+    """
+    if source == "fixture":
+        read = _read(task, data, source, cache_root)
+        splits = {split: _dataset(rows) for split, rows in read.splits.items()}
+        return Official(splits, content_sha256(task, read.splits), source, revision, read.fingerprint, read.notes)
+    shape = [task.version, task.columns, task.labels, task.id_column, task.hub, task.package]
+    folder = Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, source, revision, shape)
+
+    def build(scratch: Path) -> None:
+        read = _read(task, data, source, cache_root)
+        for split, rows in read.splits.items():
+            _dataset(rows).save_to_disk(str(scratch / split))
+        about = {"sha256": content_sha256(task, read.splits), "fingerprint": read.fingerprint, "notes": read.notes}
+        (scratch / "about.json").write_text(json.dumps(about | {"splits": list(read.splits)}), encoding="utf-8")
+
+    try:
+        build_once(folder, build)
+    except SourceUnavailable as error:
+        if source != "hub" or data.source != "auto" or not task.package:
+            raise
+        made = official_rows(task, data, "package", sources.package_revision(task), cache_root)
+        made.notes.insert(0, str(error))
+        return made
+    from datasets import Dataset
+
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    splits = {split: Dataset.load_from_disk(str(folder / split)) for split in about["splits"]}
+    return Official(splits, about["sha256"], source, revision, about["fingerprint"], about["notes"])
+
+
+def _dataset(rows: list[dict[str, Any]]) -> Any:
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    return Dataset.from_list(rows)
+
+
+@dataclass
+class _Read:
+    """Canonical rows as lists, before they become datasets."""
+
+    splits: dict[str, list[dict[str, Any]]]
+    fingerprint: dict[str, str]
+    notes: list[str]
+
+
+def _read(task: TaskConfig, data: DataConfig, source: str, cache_root: str | Path) -> _Read:
+    """Canonical rows of every labelled official split."""
+    raw, place, fingerprint, notes = _raw(task, data, source, cache_root)
+    splits = {split: canonical(task, split, rows, place(split)) for split, rows in raw.items()}
+    kept = {split: rows for split, rows in splits.items() if rows}
+    if not kept:
+        raise DataError(f"{task.name}: {source} gave no labelled rows (splits without labels: {list(splits)})")
+    return _Read(kept, fingerprint, notes)
+
+
+Raw = tuple[dict[str, Any], Callable[[str], str], dict[str, str], list[str]]
+
+
+def _raw(task: TaskConfig, data: DataConfig, source: str, cache_root: str | Path) -> Raw:
+    """Rows as a source gives them: (splits, split -> words for messages, fingerprint, notes)."""
+    if source == "hub":
+        from tasks.hub import load_hub
+
+        splits, place, fingerprint, failures = load_hub(task)
+        return splits, lambda s: f"{place}, split {s}", fingerprint, [f"passed over: {f}" for f in failures]
+    if source == "local":
+        files = local_files(task, str(data.root))
+        digests = {split: sources.sha256_of(path) for split, path in files.items()}
+        return {s: read_rows(p) for s, p in files.items()}, lambda s: str(files[s]), digests, []
+    loaded = sources.load_package(task, cache_root) if source == "package" else sources.load_fixture(task)
+    return loaded.splits, lambda s: f"{loaded.revision}, split {s}", loaded.fingerprint, []

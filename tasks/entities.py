@@ -1,0 +1,64 @@
+"""Entities of a tagged sentence: strict IOB2 spans, and their form as text for text-to-text models (pure Python)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NONE = "none"
+Span = tuple[str, int, int]
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """(type, start, end) of every entity under strict IOB2: it begins at B- and goes on over I- of the same type.
+
+    An I- that no entity of its type leads is no entity (seqeval's ``mode="strict", scheme=IOB2``).
+    """
+    out: list[Span] = []
+    start: int | None = None
+    for at, tag in enumerate([*tags, "O"]):
+        if start is not None and tag != "I-" + tags[start][2:]:
+            out.append((tags[start][2:], start, at))
+            start = None
+        if tag.startswith("B-"):
+            start = at
+    return out
+
+
+def to_text(words: Sequence[str], tags: Sequence[str]) -> str:
+    """``type: words ; type: words`` in order of appearance; ``none`` where there is no entity."""
+    found = [f"{kind}: {' '.join(words[start:end])}" for kind, start, end in spans(tags)]
+    return " ; ".join(found) or NONE
+
+
+def from_text(text: str) -> list[tuple[str, str]]:
+    """(type, words) of every entity in a generated answer; what is not of the form is a nameless (wrong) entity."""
+    pieces = [p.strip() for p in text.split(" ; ")]
+    out = []
+    for piece in pieces:
+        kind, colon, words = piece.partition(":")
+        if piece and piece != NONE:
+            out.append((kind.strip(), " ".join(words.split())) if colon else ("", piece))
+    return out
+
+
+def bio(length: int, found: Sequence[Span]) -> list[str]:
+    """IOB2 tags of a sentence from spans that do not overlap."""
+    tags = ["O"] * length
+    for kind, start, end in found:
+        tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return tags
+
+
+def match_in_order(words: Sequence[str], entities: Sequence[tuple[str, str]]) -> list[Span] | None:
+    """Spans of (type, text) entities found left to right, each after the one before; ``None`` if one is not found."""
+    out: list[Span] = []
+    at = 0
+    for kind, text in entities:
+        wanted = text.split()
+        starts = (i for i in range(at, len(words) - len(wanted) + 1) if list(words[i : i + len(wanted)]) == wanted)
+        start = next(starts, None)
+        if start is None:
+            return None
+        at = start + len(wanted)
+        out.append((kind, start, at))
+    return out
