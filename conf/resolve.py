@@ -109,7 +109,15 @@ def _fill_runner(config: dict[str, Any]) -> None:
         raise ConfigError([f"runner.schedule must be a mapping with a name, not {schedule!r}"])
     method = config["method"]
     if "max_source_length" in method and method["max_source_length"] is None:
-        method["max_source_length"] = task.get("max_source_length") or 256
+        method["max_source_length"] = length_for(
+            task["name"], protocol.get("max_source_length") or {}, task.get("max_source_length")
+        )
+
+
+def length_for(task: str, by_protocol: Mapping[str, int], own: int | None) -> int:
+    """Tokens of a source: the protocol's length for the task, its suite or all tasks, else the task's own, else 256."""
+    keys = (task, task.split("/")[0], "default")
+    return next((by_protocol[key] for key in keys if by_protocol.get(key)), own or 256)
 
 
 def _outside_choices(group: str, values: Mapping[str, Any]) -> list[str]:

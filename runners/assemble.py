@@ -14,6 +14,7 @@ from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
 from backbones.tuned import Tuned
 from conf.paths import cache_root, ledger_of
+from conf.resolve import length_for
 from conf.schema import Config
 from methods import load as methods
 from runners.evaluate import Split, answering
@@ -42,8 +43,7 @@ class Parts:
 
 def source_length(task: TaskConfig, protocol: ProtocolConfig, cap: int | None) -> int:
     """Tokens of a source: the protocol's length for the task, else the task's own, under the runner's cap."""
-    lengths = protocol.max_source_length or {}
-    own = lengths.get(task.name) or lengths.get(task.kind) or lengths.get("default") or task.max_source_length or 256
+    own = length_for(task.name, protocol.max_source_length, task.max_source_length)
     return min(own, cap) if cap else own
 
 
@@ -101,7 +101,6 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
             tokenizer,
             family=config.backbone.family,
             max_source_length=length,
-            max_target_length=config.task.max_target_length,
             answer_eos=config.backbone.text.answer_eos,
             tag_names=tag_names(config.task) if config.task.kind == "tagging" else (),
         )

@@ -1,0 +1,71 @@
+# make help lists every target. PYTHON=… uses an interpreter that already has torch (no virtual environment is made).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ARGS ?=
+METHODS ?=
+METHOD ?=
+PAPER ?= demo
+
+ifdef PYTHON
+  PY := $(PYTHON)
+  READY :=
+else
+  PY := .venv/bin/python
+  READY := .venv/.ready
+endif
+
+.venv/.ready: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm]'
+	@touch $@
+
+.PHONY: help install demo demo-ner test test-slow check format tables report plan compare bench doctor clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
+
+install: $(READY) ## make .venv and install the project (about 2 GB on disk with a CPU build of torch)
+
+demo: $(READY) ## train PT and DePT on real data, print the comparison (METHODS=all: every method)
+	$(PY) scripts/demo.py $(if $(METHODS),METHODS=$(METHODS)) $(ARGS)
+
+demo-ner: $(READY) ## entity recognition on SEC filings: head only, deep prefix, APT, three seeds
+	$(PY) scripts/demo_ner.py $(ARGS)
+
+test: $(READY) ## the fast tests (under 5 minutes on 2 cores)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 $(ARGS)
+
+test-slow: $(READY) ## random kills, every task x protocol x family, two processes, a real browser
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 -m slow $(ARGS)
+
+check: $(READY) ## ruff (lint, format) and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(READY) ## let ruff format and mend what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+tables: $(READY) ## tables from the ledger: make tables PAPER=dept ARGS='table=1 format=latex out=t.tex'
+	$(PY) -m results.tables paper=$(PAPER) $(ARGS)
+
+report: $(READY) ## one self-contained HTML page of the ledger: results/report.html
+	$(PY) -m results.report out=results/report.html $(ARGS)
+
+plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
+	$(PY) run.py -m plan=true $(ARGS)
+
+compare: $(READY) ## your method beside the five: make compare METHOD=my_pt (a name, or a Python file)
+	$(PY) scripts/compare.py $(METHOD) $(ARGS)
+
+bench: $(READY) ## speed and memory against PEFT with the Trainer, and packed sweeps
+	$(PY) scripts/benchmark.py $(ARGS)
+
+doctor: $(READY) ## what is missing on this machine, and the command that brings it
+	$(PY) scripts/doctor.py $(ARGS)
+
+clean: ## forget caches of tools (never the ledger, never .venv)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
