@@ -6,7 +6,7 @@ bootstrap then has to be given the metric itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def _confusion(predictions: Sequence[Any], references: Sequence[Any], names: Seq
     return terms
 
 
-def _f1(classes: int):
+def _f1(classes: int) -> Callable[[Array], Array]:
     """F1 of the last class; an answer outside the labels is no positive answer."""
 
     def value(sums: Array) -> Array:
@@ -79,7 +79,7 @@ def _f1(classes: int):
     return value
 
 
-def _f1_macro(classes: int):
+def _f1_macro(classes: int) -> Callable[[Array], Array]:
     """Mean over the classes of their F1."""
 
     def value(sums: Array) -> Array:
@@ -91,7 +91,7 @@ def _f1_macro(classes: int):
     return value
 
 
-def _matthews(classes: int):
+def _matthews(classes: int) -> Callable[[Array], Array]:
     """Matthews correlation (multi-class form); answers outside the labels are a class of their own."""
 
     def value(sums: Array) -> Array:

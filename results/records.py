@@ -75,6 +75,7 @@ class Run:
         """Whether the run was made on synthetic rows or on a backbone with random weights."""
         return (
             "fixture" in self.data_source
+            or bool(lookup(self.record, "data.fixture"))
             or bool(lookup(self.config, "backbone.random_weights"))
             or str(self.record.get("backbone", "")).startswith("tiny")
         )
@@ -101,15 +102,16 @@ class Run:
     @property
     def selection_metric(self) -> str:
         """The metric by which checkpoints and trials are chosen (CB: macro-F1; MRQA: exact match)."""
+        recorded = lookup(self.record, "selection.metric")
         by_protocol = lookup(self.config, "task.select_metric") or {}
         value = by_protocol.get(self.record.get("protocol"), by_protocol.get("default"))
-        return str(value or self.primary_metric)
+        return str(recorded or value or self.primary_metric)
 
     @property
     def selection_split(self) -> str:
         """The split on which the run's own checkpoint was chosen."""
-        value = lookup(self.config, "protocol.select_split")
-        return str(value) if value else "validation"
+        recorded = lookup(self.record, "selection.split") or lookup(self.config, "protocol.select_split")
+        return str(recorded or "validation")
 
     def score(self, split: str | None = None, metric: str | None = None, untrained: bool = False) -> float | None:
         """A score as a fraction; the reported one by default, or the one at step 0."""
@@ -126,11 +128,14 @@ class Run:
     def size(self, split: str | None = None) -> int | None:
         """Examples behind the score on a split: what was evaluated, else what the split holds."""
         split = split or self.primary_split
-        for tree in ("evaluated", "data.evaluated_rows", "data.rows"):
-            rows = lookup(self.record, tree)
-            if isinstance(rows, Mapping) and isinstance(rows.get(split), int):
-                return int(rows[split])
-        return len(self.predictions(split)) or None
+        used = lookup(self.record, f"data.used_rows.{split}")
+        if isinstance(used, int):
+            return used
+        rows = lookup(self.record, f"data.rows.{split}")
+        if not isinstance(rows, int):
+            return len(self.predictions(split)) or None
+        limit = lookup(self.config, f"runner.{split}_rows")
+        return min(rows, limit) if isinstance(limit, int) else rows
 
     @cached_property
     def configuration(self) -> str:
@@ -144,13 +149,14 @@ class Run:
         path = self.folder / f"predictions.{split or self.primary_split}.jsonl"
         if not path.exists():
             return []
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for kept in (lines, lines[:-1]):
             try:
-                rows.append(json.loads(line))
+                # one parse of the whole file is several times faster than one per line
+                return list(json.loads(f"[{','.join(kept)}]"))
             except json.JSONDecodeError:
-                break
-        return rows
+                continue
+        return []
 
 
 @dataclass

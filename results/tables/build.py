@@ -11,11 +11,10 @@ from typing import Any
 
 from results.records import Reading, Run, matches
 from results.selection import Choice, choose
+from results.tables.caption import PROPORTIONS
 from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
 from results.tables.model import Cell, Column, Row, Table
 
-# metrics whose standard error from one run is that of a proportion
-PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})
 MEASURES = {
     "rate": ("train_examples_per_second", 1.0),
     "eval_rate": ("eval_examples_per_second", 1.0),
@@ -63,6 +62,9 @@ class State:
     buckets: dict[tuple[Any, Any], list[Run]] = field(default_factory=dict)
     kept_out: int = 0
     filled: dict[tuple[int, str], Filled] = field(default_factory=dict)
+    evidence: dict[int, Any] = field(default_factory=dict)  # predictions of a cell, read once
+    contests: int = 0  # pairs of cells that were tested against each other
+    untested: int = 0  # pairs that could not be (no predictions, or a metric that is no function of sums)
 
 
 def build(layout: Layout, reading: Reading, options: Options | None = None) -> Table:
@@ -113,6 +115,8 @@ def _buckets(runs: Sequence[Run]) -> dict[tuple[Any, Any], list[Run]]:
 
 def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
     """Runs of any status that belong in a cell."""
+    if not row.where:
+        return []
     where = {**row.where, **column.where}
     key = tuple(where.get(name) if isinstance(where.get(name), str) else None for name in ("method", "task"))
     return [run for run in state.buckets.get((key[0], key[1]), ()) if matches(run, where)]
@@ -147,7 +151,9 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.n = len(values)
         cell.spread, cell.spread_kind = _spread(state, cell, values)
     _status_marks(cell, found, choice)
-    if cell.value is None and not choice.trials:
+    if not row.where:
+        cell.text = "–"  # a published row that is not run here
+    elif cell.value is None and not choice.trials:
         _fill_command(state, filled)
     return filled
 
@@ -194,9 +200,8 @@ def _fill_command(state: State, filled: Filled) -> None:
     base = filled.row.command or state.layout.command
     words = [f"{key}={_word(value)}" for key, value in where.items() if value is not None]
     if base:
-        filled.cell.command = f"{base} " + " ".join(
-            word for word in words if word.split("=")[0] in ("method", "task", "seed")
-        )
+        said = {word.split("=")[0] for word in base.split()}
+        filled.cell.command = " ".join([base, *(word for word in words if word.split("=")[0] not in said)])
     elif "task" in where and "method" in where:
         filled.cell.command = "python run.py " + " ".join(words)
 
@@ -216,15 +221,20 @@ def _provenance(runs: Sequence[Run]) -> str:
 
 def _average_cell(state: State, index: int, column: ColumnSpec, row: Row) -> Cell:
     """The mean of other columns; incomplete where one is missing, never a mean of what happens to be there."""
-    parts = [row.cells[key] for key in column.of if key in row.cells]
+    tasks = [[row.cells[k] for k in ((key,) if isinstance(key, str) else key)] for key in column.of]
+    parts = [part for task in tasks for part in task]
     cell = Cell(metric="mean", task=column.label, backbone=next((p.backbone for p in parts if p.backbone), ""))
-    known = [part for part in parts if part.value is not None]
-    cell.run_ids = [run_id for part in known for run_id in part.run_ids]
-    if len(known) == len(column.of):
-        cell.value = sum(part.value for part in known if part.value is not None) / len(known)
-        cell.n = min(part.n for part in known)
+    cell.run_ids = [run_id for part in parts if part.value is not None for run_id in part.run_ids]
+    means = [
+        sum(part.value or 0.0 for part in task) / len(task)
+        for task in tasks
+        if all(part.value is not None for part in task)
+    ]
+    if means and len(means) == len(tasks):
+        cell.value = sum(means) / len(means)
+        cell.n = min(part.n for part in parts)
     else:
-        cell.text = f"{len(known)}/{len(column.of)}" if known else "missing"
+        cell.text = f"{len(means)}/{len(tasks)}" if means else "missing"
     return cell
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results.tables.layout import FACETS
+from results.statistics import minimal_detectable_difference
+from results.tables.layout import SETTINGS
 from results.tables.model import Table
+
+MEASURED = ("rate", "eval_rate", "bytes", "seconds")
+# metrics whose standard error from one run is that of a proportion
+PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})
 
 if TYPE_CHECKING:
     from results.tables.build import State
@@ -15,7 +20,8 @@ def sentences(state: State, table: Table) -> list[str]:
     """The caption, one sentence per entry."""
     said = [table.title + "." if table.title and not table.title.endswith(".") else table.title]
     said += [text for text in state.layout.caption]
-    said += [_spread(state, table), *_facets(state), *_trials(state), *_kept_out(state, table)]
+    said += [_spread(state, table), *_facets(state), *_trials(state), *_bold(state, table), *_detectable(state)]
+    said += [*_published(state, table), *_kept_out(state, table)]
     return [text for text in said if text]
 
 
@@ -39,12 +45,17 @@ def _facets(state: State) -> list[str]:
     """Backbone, protocol and fidelity; loudly where they are mixed."""
     said = []
     plain = []
-    for name in FACETS:
+    for name in SETTINGS:
         values = sorted({str(run.get(name)) for filled in state.filled.values() for run in filled.runs})
         if len(values) == 1 and values != ["None"]:
             plain.append(f"{name.split('.')[-1].replace('_', ' ')} {values[0]}")
         elif len(values) > 1 and name not in state.declared:
             said.append(f"Mixed {name}: {', '.join(values)}; these rows are not comparable with each other.")
+    if any(filled.column.kind in MEASURED for filled in state.filled.values()):
+        devices = {str(run.get("versions.device")) for filled in state.filled.values() for run in filled.runs}
+        if len(devices) > 1:
+            said.append(f"Mixed devices: {', '.join(sorted(devices))}; speeds and memory are not comparable.")
+        plain += [f"device {device}" for device in devices if len(devices) == 1]
     lineages = {
         str(run.get("backbone.lineage"))
         for filled in state.filled.values()
@@ -75,6 +86,66 @@ def _trials(state: State) -> list[str]:
     said = [f"Best trial by {chosen}; tuning trials: {listed}."]
     if len({frozenset(n) for n in counts.values()}) > 1:
         said.append("The numbers of trials are unequal, so the comparison favours the method with more.")
+    return said
+
+
+def _bold(state: State, table: Table) -> list[str]:
+    """What bold means, and what could not be tested."""
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    if not any(cell.best for cell in cells):
+        return []
+    if not state.contests:
+        note = "" if not state.untested else f" ({state.untested} cells could not be tested against it)"
+        return [f"Bold: the highest of its column{note}."]
+    said = (
+        "Bold: the best of its column and all that are not significantly worse (hierarchical bootstrap over seeds "
+        f"and examples, {state.contests} comparisons, Holm, 5%)."
+    )
+    if state.untested:
+        said += f" {state.untested} cells could not be tested, for want of predictions."
+    return [said]
+
+
+def _detectable(state: State) -> list[str]:
+    """The smallest difference that the smallest and the largest test set can show."""
+    sizes: dict[int, tuple[str, float]] = {}
+    for filled in state.filled.values():
+        cell = filled.cell
+        if cell.value is not None and cell.test_size and cell.metric in PROPORTIONS and 0 < cell.value < 100:
+            sizes[cell.test_size] = (cell.task, cell.value / 100.0)
+    if not sizes:
+        return []
+    parts = []
+    for size in sorted({min(sizes), max(sizes)}):
+        task, share = sizes[size]
+        parts.append(f"{100 * minimal_detectable_difference(size, share):.1f} on {task} (n = {size:,})")
+    return [
+        "Minimal detectable difference between two single runs (unpaired, 95%), in points of accuracy: "
+        f"{', '.join(parts)}."
+    ]
+
+
+def _published(state: State, table: Table) -> list[str]:
+    """Where the published values are from, and what `reproduced` means here."""
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    if not state.layout.reference:
+        return []
+    said = []
+    sources = {
+        cell.published_note.split(";")[0] for cell in cells if cell.published is not None and cell.published_note
+    }
+    if sources:
+        said.append(f"Published values {'; '.join(sorted(sources))}.")
+    if any(cell.published is None and cell.published_note for cell in cells):
+        said.append("Cells without a published value: not on file.")
+    if any(cell.verdict for cell in cells):
+        said.append(
+            f"Reproduced: equivalent within {state.options.margin:g} points, a margin declared beforehand "
+            "(two one-sided tests, 95%); one run is never enough."
+        )
+    whys = sorted({cell.verdict_why for cell in cells if cell.verdict == "not comparable"})
+    if whys:
+        said.append(f"Not comparable: {'; '.join(whys)}.")
     return said
 
 

@@ -16,7 +16,8 @@ from results.records import Run, matches
 
 FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
-FACETS = ("backbone", "protocol", "protocol.label_words", "fidelity")
+SETTINGS = ("backbone", "protocol", "protocol.label_words", "fidelity")
+FACETS = ("method", "task", *SETTINGS)
 ROW_KEYS = frozenset(["label", "where", "value", "published", "group", "reference", "command"])
 COLUMN_KEYS = frozenset(
     ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task"]
@@ -32,7 +33,7 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A column: the runs it takes (`where`), or what it averages (`of`: keys of other columns)."""
+    """A column: the runs it takes (`where`), or what it averages (`of`: keys of other columns; a tuple counts once)."""
 
     key: str
     label: str
@@ -42,13 +43,13 @@ class ColumnSpec:
     metric: str | None = None
     published: str | None = None
     published_metric: str | None = None
-    of: tuple[str, ...] = ()
+    of: tuple[str | tuple[str, ...], ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True)
 class RowSpec:
-    """A row: the runs it takes, and the method's name in the published table (None: not in it).
+    """A row: the runs it takes (none if `where` is empty), and the method's name in the published table.
 
     `value` is "score", or "untrained" for the evaluation at step 0.
     """
@@ -130,7 +131,7 @@ def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
         column = {"label": str(key), **(column or {})}
         _check_keys(f"{paper} table {name}, column {key}", column, COLUMN_KEYS)
         where = {**column.pop("where", {}), **({"task": column.pop("task")} if "task" in column else {})}
-        of = tuple(column.pop("of", ()))
+        of = tuple(tuple(key) if isinstance(key, list) else key for key in column.pop("of", ()))
         kind = column.pop("kind", "average" if of else "score")
         columns.append(ColumnSpec(str(key), where=where, of=of, kind=kind, **column))
     rows = []
@@ -187,6 +188,9 @@ def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
         fixed |= set(column.where)
     out: list[RowSpec] = []
     for row in layout.rows:
+        if not row.where:
+            out.append(row)
+            continue
         mine = [run for run in runs if run.get("method") == row.where.get("method", run.get("method"))]
         mine = [run for run in mine if matches(run, {**layout.where, **row.where})]
         free_facets = [name for name in FACETS if name not in fixed and name not in row.where]
