@@ -73,8 +73,13 @@ def find(state: State, row: RowSpec, column: ColumnSpec) -> Entry | None:
     reference: Reference | None = load(place.get("paper", state.layout.paper))
     if reference is None or row.published is None or column.published is None:
         return None
-    wanted = column.published_metric
-    return reference.find(row.published, column.published, place.get("table"), wanted, place.get("backbone"))
+    names = (column.published,) if isinstance(column.published, str) else column.published
+    for name in names:
+        wanted = (place.get("table"), column.published_metric, place.get("backbone"))
+        entry = reference.find(row.published, name, *wanted)
+        if entry is not None:
+            return entry
+    return None
 
 
 def beside(cell: Cell, entry: Entry) -> None:

@@ -41,7 +41,7 @@ class ColumnSpec:
     group: str = ""
     where: Mapping[str, Any] = field(default_factory=dict)
     metric: str | None = None
-    published: str | None = None
+    published: str | tuple[str, ...] | None = None  # its name in the published table; any of several
     published_metric: str | None = None
     of: tuple[str | tuple[str, ...], ...] = ()
     note: str = ""

@@ -1,0 +1,257 @@
+"""Published values beside measured ones, verdicts, bold by significance, selection, frame, REPRODUCTION.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import results
+from results.records import matches, read_runs
+from results.reproduction import OUT_OF_SCOPE
+from results.reproduction import main as reproduction
+from results.selection import choose, trials
+from results.tables.__main__ import main
+from results.tables.build import Options, build
+from results.tables.layout import free, load, papers, parse, tables_of
+from results.tables.model import Cell, Table
+from results.tables.render import render
+from tests.unit.results_fixtures import answers, write_run
+
+PAPER = {
+    "backbone": {"name": "t5_base", "lineage": "T5 v1.0, multitask pre-trained"},
+    "protocol": {"name": "dept"},
+    "runner": {"name": "paper"},
+}
+
+
+def paper_run(
+    root: Path, method: str, task: str, seed: int, score: float, metric: str = "accuracy", **more: Any
+) -> str:
+    """A run as the DePT family's protocol makes them."""
+    config = {key: {**PAPER.get(key, {}), **more.get("config", {}).get(key, {})} for key in PAPER}
+    fields = {key: value for key, value in more.items() if key != "config"}
+    return write_run(root, method, task, seed, test=score, metric=metric, n=139, config=config, **fields)
+
+
+def cell_of(table: Table, label: str, column: str) -> Cell:
+    """One cell by row label and column key."""
+    return next(row for row in table.rows if row.label == label).cells[column]
+
+
+def test_three_close_seeds_reproduce_the_published_cell(tmp_path: Path) -> None:
+    for seed, score in enumerate((0.790, 0.792, 0.791)):
+        paper_run(tmp_path, "dept", "glue/rte", seed, score)
+    cell = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "RTE")
+    assert cell.published == 79.1 and cell.verdict == "reproduced"
+    assert cell.difference == pytest.approx(0.0, abs=0.05)
+    assert cell.published_note.startswith("quoted from ULPT")
+
+
+def test_one_run_is_always_inconclusive(tmp_path: Path) -> None:
+    paper_run(tmp_path, "dept", "glue/rte", 1, 0.791)
+    assert cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "RTE").verdict == "inconclusive"
+
+
+def test_unknown_seeds_block_reproduced(tmp_path: Path) -> None:
+    for seed in range(3):
+        paper_run(tmp_path, "lora", "glue/rte", seed, 0.755 + 0.001 * seed)
+    cell = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "LoRA", "RTE")
+    assert cell.verdict == "inconclusive" and "seeds" in cell.verdict_why
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"backbone": {"lineage": "T5 v1.1, LM-adapted"}}, "lineage"),
+        ({"runner": {"name": "quick"}}, "runner=quick"),
+        ({"runner": {"test_rows": 100}}, "rows only"),
+    ],
+)
+def test_what_makes_a_cell_not_comparable(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    for seed in range(3):
+        paper_run(tmp_path, "dept", "glue/rte", seed, 0.79 + 0.001 * seed, config=config)
+    cell = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "RTE")
+    assert cell.verdict == "not comparable" and said in cell.verdict_why
+
+
+def test_another_backbone_is_shown_but_not_compared(tmp_path: Path) -> None:
+    write_run(
+        tmp_path, "dept", "glue/rte", test=0.7, config={"protocol": {"name": "dept"}, "runner": {"name": "paper"}}
+    )
+    table = build(load("dept", "1").narrowed({"backbone": "smollm2_135m"}), read_runs(tmp_path))
+    cell = cell_of(table, "DePT", "RTE")
+    assert cell.value == pytest.approx(70.0) and cell.verdict == "not comparable"
+    assert "smollm2_135m" in cell.verdict_why and any("Not comparable" in text for text in table.caption)
+
+
+def test_averages_need_all_their_tasks(tmp_path: Path) -> None:
+    for task, metric in (("multirc", "f1"), ("boolq", "accuracy"), ("wic", "accuracy"), ("wsc", "accuracy")):
+        paper_run(tmp_path, "dept", f"superglue/{task}", 1, 0.7, metric)
+    partial = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "SuperGLUE")
+    assert partial.value is None and partial.text == "4/5"
+    paper_run(tmp_path, "dept", "superglue/cb", 1, 0.9)
+    whole = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "SuperGLUE")
+    assert whole.value == pytest.approx(74.0) and whole.published == 76.5
+
+
+def test_a_task_with_two_metrics_counts_once_in_an_average(tmp_path: Path) -> None:
+    spec = {
+        "columns": {
+            "a": {"task": "glue/rte", "metric": "accuracy"},
+            "b": {"task": "glue/mrpc", "metric": "accuracy"},
+            "b2": {"task": "glue/mrpc", "metric": "f1"},
+            "mean": {"of": ["a", ["b", "b2"]]},
+        },
+        "rows": [{"label": "PT", "where": {"method": "pt"}}],
+    }
+    write_run(tmp_path, "pt", "glue/rte", test=0.6)
+    write_run(tmp_path, "pt", "glue/mrpc", metrics={"test": {"accuracy": 0.8, "f1": 0.9}, "validation": {}})
+    table = build(parse("x", "1", spec), read_runs(tmp_path))
+    assert cell_of(table, "PT", "mean").value == pytest.approx((60.0 + 85.0) / 2)
+
+
+def test_csv_of_a_paper_table(tmp_path: Path) -> None:
+    for seed, score in enumerate((0.790, 0.792, 0.791)):
+        paper_run(tmp_path, "dept", "glue/rte", seed, score)
+    rows = list(csv.DictReader(io.StringIO(render(build(load("dept", "1"), read_runs(tmp_path)), "csv"))))
+    rte = next(row for row in rows if row["method"] == "DePT" and row["task"] == "glue/rte")
+    assert (rte["paper"], rte["table"], rte["published"], rte["n_seeds"]) == ("dept", "1", "79.1", "3")
+    assert rte["verdict"] == "reproduced" and len(rte["run_ids"].split()) == 3
+    missing = next(row for row in rows if row["method"] == "DePT" and row["task"] == "glue/cola")
+    assert missing["ours"] == "" and missing["verdict"] == "missing" and missing["published"] == "63.8"
+
+
+def test_bold_takes_in_what_is_not_significantly_worse(tmp_path: Path) -> None:
+    for method, accuracy in (("pt", 0.80), ("dept", 0.82), ("lora", 0.62)):
+        rows = answers(accuracy, 400, seed=len(method))
+        score = sum(row["prediction"] == row["reference"] for row in rows) / len(rows)
+        write_run(tmp_path, method, test=score, n=400, predictions=rows, config={"task": {"labels": ["a", "b"]}})
+    reading = read_runs(tmp_path)
+    table = build(free(reading.runs, "method", "task", {}), reading)
+    best = {row.label: row.cells["task=demo/movie_reviews"].best for row in table.rows}
+    assert best == {"dept": True, "pt": True, "lora": False}
+    assert any("Holm" in text for text in table.caption)
+    plain = build(free(reading.runs, "method", "task", {}), reading, Options(significance=False))
+    assert sum(row.cells["task=demo/movie_reviews"].best for row in plain.rows) == 1
+
+
+def test_predictions_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
+    for method in ("pt", "dept"):
+        write_run(tmp_path, method, test=0.80 if method == "pt" else 0.81, n=200, predictions=answers(0.5))
+    reading = read_runs(tmp_path)
+    table = build(free(reading.runs, "method", "task", {}), reading)
+    assert any("could not be tested" in text for text in table.caption)
+
+
+def test_packed_runs_do_not_enter_efficiency(tmp_path: Path) -> None:
+    write_run(tmp_path, "pt", train_examples_per_second=10.0)
+    write_run(tmp_path, "dept", packed={"size": 4}, train_examples_per_second=99.0)
+    table = build(load("dept", "efficiency"), read_runs(tmp_path))
+    assert cell_of(table, "PT", "train").value == 10.0
+    packed = cell_of(table, "DePT", "train")
+    assert packed.value is None and any("packed" in note for note in packed.footnotes)
+
+
+def test_trials_are_counted_and_seeds_are_not_trials(tmp_path: Path) -> None:
+    for rate in (0.1, 0.3):
+        for seed in (1, 2, 3):
+            write_run(
+                tmp_path, "pt", seed=seed, test=rate, validation=1 - rate, config={"method": {"lr": {"prompt": rate}}}
+            )
+    runs = read_runs(tmp_path).runs
+    assert len(trials(runs)) == 2
+    choice = choose(runs)
+    assert {run.get("method.lr.prompt") for run in choice.runs} == {0.1} and len(choice.runs) == 3
+    assert choice.median == pytest.approx(0.2)
+    assert choose(runs, "reported").runs[0].get("method.lr.prompt") == 0.3
+    with pytest.raises(ValueError, match="validation, reported"):
+        choose(runs, "test")
+
+
+def test_without_a_validation_score_nothing_is_chosen(tmp_path: Path) -> None:
+    for rate in (0.1, 0.3):
+        write_run(tmp_path, "pt", validation=None, test=rate, config={"method": {"lr": {"prompt": rate}}})
+    choice = choose(read_runs(tmp_path).runs)
+    assert choice.runs == () and "selection=reported" in choice.problem
+
+
+def test_unequal_trials_are_said(tmp_path: Path) -> None:
+    write_run(tmp_path, "dept")
+    for rate in (0.1, 0.3):
+        write_run(tmp_path, "pt", config={"method": {"lr": {"prompt": rate}}})
+    reading = read_runs(tmp_path)
+    caption = " ".join(build(free(reading.runs, "method", "task", {}), reading).caption)
+    assert "dept 1" in caption and "pt 2" in caption and "unequal" in caption
+
+
+def test_filters_reach_into_the_config(tmp_path: Path) -> None:
+    write_run(tmp_path, "pt")
+    run = read_runs(tmp_path).runs[0]
+    assert matches(run, {"method.prompt_length": "20", "seed": ["1", "2"]})
+    assert not matches(run, {"method.prompt_length": 60})
+    assert matches(run, {"protocol.k_shot": None})
+
+
+def test_frame_has_a_row_per_run_and_names_broken_folders(tmp_path: Path) -> None:
+    write_run(tmp_path, "pt", untrained=0.5)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "record.json").write_text("{")
+    frame = results.frame(tmp_path)
+    assert len(frame) == 1 and frame.attrs["problems"][0].startswith("torn")
+    row = frame.iloc[0]
+    assert (row["score"], row["untrained_score"], row["n"]) == (0.85, 0.5, 1000)
+    assert row["config.method.lr.prompt"] == 0.01 and row["metrics.test.accuracy"] == 0.85
+
+
+def test_reproduction_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, score in enumerate((0.790, 0.792, 0.791)):
+        paper_run(tmp_path, "dept", "glue/rte", seed, score)
+    paper_run(tmp_path, "dept", "glue/cola", 1, 0.0, "matthews", status="failed", reason="out of memory")
+    out = tmp_path.parent / "REPRODUCTION.md"
+    assert reproduction([f"ledger.root={tmp_path}", f"out={out}"]) == 0
+    text = out.read_text()
+    assert all(scope in text for scope in OUT_OF_SCOPE)
+    assert "1: DePT, RTE: 79.1 ± 0.1 (n = 3), published 79.1" in text
+    assert "out of memory" in text and "--commands" in text
+    assert reproduction(["papr=dept"]) == 2
+
+
+def test_commands_fill_a_paper_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["paper=dept", "table=1", f"ledger.root={tmp_path}", "--commands"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "python run.py backbone=t5_base protocol=dept runner=paper method=dept task=glue/rte" in lines
+    assert not any("ATTEMPT" in line for line in lines)
+
+
+def test_layouts_find_their_published_cells() -> None:
+    """Every column and row that names a published cell of a paper with numbers finds at least one."""
+    for paper in papers():
+        for name in tables_of(paper):
+            table = build(load(paper, name), read_runs(Path("nowhere")))
+            shown = sum(cell.published is not None for row in table.rows for cell in row.cells.values())
+            expected = {("dept", "1"): 150, ("dept", "2"): 90, ("accept", "A1"): 180, ("pt", "3"): 36}
+            assert shown == expected.get((paper, name), shown), (paper, name, shown)
+
+
+@pytest.mark.slow
+def test_two_thousand_runs_in_two_seconds(tmp_path: Path) -> None:
+    for index in range(2000):
+        method, task = f"m{index % 8}", f"glue/t{index // 8 % 13}"
+        write_run(tmp_path, method, task, seed=index, run_id=f"{index:016x}", test=0.5 + index % 7 / 100)
+    command = [sys.executable, "-m", "results.tables", f"ledger.root={tmp_path}"]
+    best = min(_timed(command) for _ in range(3))
+    assert best < 2.0, f"{best:.2f} s"
+
+
+def _timed(command: list[str]) -> float:
+    """Wall seconds of a command that must succeed."""
+    start = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).resolve().parents[2])
+    return time.monotonic() - start
