@@ -105,35 +105,6 @@ class Method(nn.Module):
         """Parameter groups by the names they have under `method.lr`."""
         raise TypeError(f"{type(self).__name__} must name its parameter groups: define the method `groups`.")
 
-    def start_from(self, state: dict[str, Tensor], groups: tuple[str, ...] | None = None) -> list[str]:
-        """Copy the tensors of an earlier run into this method (transfer initialisation).
-
-        Args:
-            state: Trained tensors by name, as another method of the same kind saved them.
-            groups: Take these parameter groups only; None = every tensor that both have.
-
-        Returns:
-            The names of the tensors that were copied.
-
-        Raises:
-            ValueError: If nothing fits, or a tensor of the same name has another shape.
-        """
-        wanted = None if groups is None else {id(p) for g in groups for p in self.groups().get(g, [])}
-        own = {n: p for n, p in self.named_parameters() if wanted is None or id(p) in wanted}
-        shared = [name for name in own if name in state]
-        if not shared:
-            raise ValueError(
-                f"init_from: no tensor fits. This method wants {sorted(own)}; the earlier run has {sorted(state)}."
-            )
-        wrong = [n for n in shared if tuple(state[n].shape) != tuple(own[n].shape)]
-        if wrong:
-            shapes = ", ".join(f"{n}: {tuple(state[n].shape)} there, {tuple(own[n].shape)} here" for n in wrong)
-            raise ValueError(f"init_from: shapes differ ({shapes}). Use the earlier run's lengths and ranks.")
-        with torch.no_grad():
-            for name in shared:
-                own[name].copy_(state[name])
-        return shared
-
 
 class InputMethod(Method):
     """A method that changes the embeddings the frozen backbone reads.

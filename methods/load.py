@@ -19,7 +19,7 @@ from torch import Tensor
 
 from methods.base import Facts, Method, option_defaults
 
-_IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos")
+_IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos", "options")
 _DOCUMENTATION = ("defaults_by_family", "defaults_by_fidelity", "choices", "space", "about")
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -28,6 +28,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "None": (type(None),),
 }
+
+_MAY_BE_NULL = ("prompt_length",)  # conf/method/own.yaml has it for methods with a prompt; null where there is none
 
 NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
@@ -46,7 +48,10 @@ def method_class(target: str | None, path: str | None = None) -> type:
     if path:
         return _class_in_file(Path(path).expanduser())
     if not target:
-        raise ValueError("method.target is null: this method has no class (none and majority train nothing).")
+        raise ValueError(
+            "This method has no class: none and majority train nothing; for a method in a file of yours use "
+            "method=own method.path=<file>.py."
+        )
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -82,7 +87,8 @@ def _class_in_file(path: Path) -> type:
 
 def options_of(method_config: Mapping[str, Any]) -> dict[str, Any]:
     """The method's own options: its config without the keys that others read, and without what is not chosen (null)."""
-    return {str(k): v for k, v in method_config.items() if k not in NOT_OPTIONS and v is not None}
+    named = {**method_config, **(method_config.get("options") or {})}  # `options`: of a method in a user's own file
+    return {str(k): v for k, v in named.items() if k not in NOT_OPTIONS and v is not None}
 
 
 def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | None = None) -> list[str]:
@@ -152,7 +158,8 @@ def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
     """What keeps the method's tensors from being made."""
     cls = _class_of(method_config)
     options, defaults = options_of(method_config), option_defaults(cls)
-    named = [str(k) for k in method_config if k not in NOT_OPTIONS]
+    given = {**method_config, **(method_config.get("options") or {})}
+    named = [str(k) for k in given if k not in NOT_OPTIONS and (k in defaults or k not in _MAY_BE_NULL or given[k])]
     said = [] if _takes_any(cls) else [_unknown(cls, k, list(defaults)) for k in named if k not in defaults]
     missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
     said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]

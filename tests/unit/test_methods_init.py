@@ -15,6 +15,7 @@ from methods.dept import DePT
 from methods.prefix import Prefix
 from methods.pt import PT
 from methods.residual_pt import ResidualPT
+from methods.spot import SPoT
 from tests.sizes import BERT_BASE, T5_BASE, tiny
 
 ALL = [PT, DePT, ADePT, ACCEPT, Prefix, APT, ResidualPT]
@@ -108,25 +109,14 @@ def test_random_prompt_is_uniform_as_in_the_paper() -> None:
     uniform(PT(T5_BASE).prompt, 0.5)
 
 
-def test_accept_starts_from_two_earlier_runs() -> None:
-    scpp = ACCEPT(tiny(), scap=False, generator=torch.Generator().manual_seed(1))
-    scap = ACCEPT(tiny(), scpp=False, generator=torch.Generator().manual_seed(2))
-    both = ACCEPT(tiny(), generator=torch.Generator().manual_seed(3))
-    assert both.start_from(scpp.state_dict(), ("prompt",)) == ["prompt_weights", "prompt_codebooks"]
-    assert both.start_from(scap.state_dict(), ("offset",)) == ["offset_weights", "offset_codebooks"]
-    expected = {**scpp.state_dict(), **scap.state_dict()}
-    assert all(torch.equal(both.state_dict()[name], tensor) for name, tensor in expected.items())
+def test_two_earlier_runs_of_accept_make_one() -> None:
+    scpp, scap, both = ACCEPT(tiny(), scap=False), ACCEPT(tiny(), scpp=False), ACCEPT(tiny())
+    both.load_state_dict({**scpp.state_dict(), **scap.state_dict()})
+    assert torch.equal(both.prompt_vectors(), scpp.prompt_vectors())
 
 
-def test_start_from_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"prompt: \(5, 8\) there, \(4, 8\) here"):
-        PT(tiny(), prompt_length=4).start_from(PT(tiny(), prompt_length=5).state_dict())
-    with pytest.raises(ValueError, match="no tensor fits"):
-        PT(tiny()).start_from(Prefix(tiny()).state_dict())
-
-
-def test_a_prompt_is_taken_from_another_method() -> None:
-    source = DePT(tiny(), prompt_length=4)
-    target = PT(tiny(), prompt_length=4)
-    assert target.start_from(source.state_dict()) == ["prompt"]
-    assert torch.equal(target.prompt_vectors(), source.prompt_vectors())
+@pytest.mark.parametrize("cls", [DePT, ADePT, SPoT])
+def test_a_prompt_of_one_method_has_the_name_it_has_in_another(cls: type[Method]) -> None:
+    assert (
+        cls(tiny(), prompt_length=4).state_dict()["prompt"].shape == PT(tiny(), prompt_length=4).prompt_vectors().shape
+    )

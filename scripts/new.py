@@ -1,0 +1,125 @@
+"""Make a method or a task of your own, ready to run.
+
+    python scripts/new.py method my_pt
+    python scripts/new.py task my_task --file rows.csv [--validation more.csv] [--test rest.csv]
+
+A method becomes methods/my_pt.py, conf/method/my_pt.yaml and docs/methods/my_pt.md; it passes the contract tests as it
+stands. A task becomes conf/task/user/my_task.yaml, its rows go to <data-root>/user/my_task/ (git-ignored) and a few of
+them to tasks/fixtures/ for smoke runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts.new_task import NewTaskError, task_files  # noqa: E402
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+PARTS = {
+    "methods/{name}.py": "method.py.txt",
+    "conf/method/{name}.yaml": "method.yaml.txt",
+    "docs/methods/{name}.md": "method.md.txt",
+}
+
+
+class Refused(ValueError):
+    """What was asked for cannot be made; the message says why and what can."""
+
+
+def checked_name(name: str) -> str:
+    """A name that serves as a file, a config option and a Python module."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise Refused(f"{name!r} is not a name: small letters, digits and _, a letter first (for example my_pt)")
+    return name
+
+
+def method_files(name: str) -> dict[str, str]:
+    """Relative path -> text of a new method's file, YAML and card."""
+    checked_name(name)
+    words = {"name": name, "class_name": "".join(part.capitalize() for part in name.split("_"))}
+    texts = {path: (TEMPLATES / template).read_text(encoding="utf-8") for path, template in PARTS.items()}
+    return {path.format(name=name): Template(text).substitute(words) for path, text in texts.items()}
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write all files, or none where one is there already."""
+    there = [str(path) for path in files if path.exists()]
+    if there:
+        raise Refused(f"{', '.join(there)}: there already; take another name, or delete what you no longer want")
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def new_method(name: str, root: Path) -> list[str]:
+    """Make a method; returns what to say."""
+    files = {root / path: text for path, text in method_files(name).items()}
+    write(files)
+    return [
+        *(f"wrote {path.relative_to(root)}" for path in files),
+        f"try:   python run.py method={name} data=fixture runner=smoke backbone=tiny_llama",
+        f"test:  python -m pytest tests/contract -k {name}",
+        f"table: make compare METHOD={name}",
+    ]
+
+
+def new_task(options: argparse.Namespace, root: Path) -> list[str]:
+    """Make a task; returns what to say."""
+    name, data_root = checked_name(options.name), options.data_root or root / "data"
+    files = {"train": options.file, "validation": options.validation, "test": options.test}
+    given = {split: path for split, path in files.items() if path}
+    made = task_files(name, given, label=options.label, kind=options.kind, fixture_rows=options.fixture_rows)
+    folders = {"config": root / "conf" / "task", "data": data_root, "fixture": root / "tasks" / "fixtures"}
+    written = {folders[kind] / path: text for (kind, path), text in made.texts.items()}
+    write(written)
+    shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in written]
+    return [
+        *(f"wrote {path}" for path in shown),
+        *made.notes,
+        f"try: python run.py method=pt task=user/{name} data=fixture runner=smoke backbone=tiny_llama",
+        f"run: python run.py method=dept task=user/{name} data=local data.root={data_root}",
+    ]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--root", type=Path, default=ROOT, help="the project's folder (default: this one)")
+    kinds = top.add_subparsers(dest="what", required=True)
+    method = kinds.add_parser("method", help="a method: module, YAML and card")
+    method.add_argument("name")
+    task = kinds.add_parser("task", help="a task from a CSV or JSONL file")
+    task.add_argument("name")
+    task.add_argument("--file", type=Path, required=True, help="the training rows, .csv or .jsonl")
+    task.add_argument("--validation", type=Path, help="validation rows (default: carved from the training rows)")
+    task.add_argument("--test", type=Path, help="test rows (default: carved from the training rows)")
+    task.add_argument("--label", help="the column with the answer (default: label, target, answer(s), else the last)")
+    task.add_argument("--kind", choices=["classification", "regression", "qa"], help="default: seen from the answers")
+    task.add_argument("--data-root", type=Path, help="where the rows go (default: data/ in the project)")
+    task.add_argument("--fixture-rows", type=int, default=48, help="rows for smoke runs, 0 = none (default: 48)")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or 2 where nothing was written."""
+    options = parser().parse_args(arguments)
+    try:
+        said = new_method(options.name, options.root) if options.what == "method" else new_task(options, options.root)
+    except (Refused, NewTaskError, OSError) as error:
+        print(f"new.py: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(said))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
