@@ -105,7 +105,7 @@ def _multiple_choice(raw: Rows, options: int, sizes: dict[str, int]) -> dict[str
 
 
 def disfl_qa(files: list[Path]) -> dict[str, Rows]:
-    """Disfl-QA (Gupta et al. 2021) test questions that have an answer: 754 of 999, cut by passage.
+    """Disfl-QA (Gupta et al. 2021) test questions that have an answer: 755 of 999, cut by passage.
 
     Passages are tokenised, answers are not: where only spacing or punctuation differ, the passage's own words come
     first, so that the task is extractive, and the given answer stays as a second reference.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,8 +154,9 @@ def _split(
         raise DataError(f"{task.name}: {why.replace(', 10% of them carved', '')}; use data=local for own subsets")
     parts = parts_of(task, protocol, sizes)
     rows = {role: _through(part, base, sizes, official) for role, part in parts.items()}
-    if protocol.k_shot:
-        rows = _few(task, protocol, rows, official, seed)
+    if protocol.k_shot and "train" in rows:
+        rows, few = _few(task, protocol, rows, official, seed)
+        verdicts += few
     made = {
         role: Examples(
             official.splits[split],
@@ -183,14 +185,20 @@ def _variants(rows: Any, index: int, template: Template, role: str) -> list[int]
     return template.variants(rows[index], train=True)
 
 
+Roles = dict[str, tuple[str, list[int]]]
+
+
 def _few(
-    task: TaskConfig, protocol: ProtocolConfig, rows: dict[str, tuple[str, list[int]]], official: Official, seed: int
-) -> dict[str, tuple[str, list[int]]]:
+    task: TaskConfig, protocol: ProtocolConfig, rows: Roles, official: Official, seed: int
+) -> tuple[Roles, list[str]]:
     """Few-shot draws out of the training rows (and, for LM-BFF, of the dev rows beside them)."""
     split, train = rows["train"]
     classes = _classes(task, official.splits[split], train)
-    k = int(protocol.k_shot or 0)
+    k, verdicts = int(protocol.k_shot or 0), []
     if protocol.few_shot == "per_class":
+        fits = min(Counter(classes).values()) // 2
+        if official.source == "fixture" and k > fits:
+            verdicts, k = [f"fixture: k_shot={k} cut to {fits} per class"], fits
         drawn, held = draw_per_class(classes, k, seed)
         if protocol.split == "lmbff":
             rows = {**rows, "validation": (split, [train[p] for p in held])}
@@ -198,7 +206,7 @@ def _few(
         drawn = draw_total(classes, k, seed)
     else:
         raise DataError(f"protocol.few_shot={protocol.few_shot!r}: total or per_class")
-    return {**rows, "train": (split, [train[p] for p in drawn])}
+    return {**rows, "train": (split, [train[p] for p in drawn])}, verdicts
 
 
 def _classes(task: TaskConfig, rows: Any, indices: list[int]) -> list[Any]:
