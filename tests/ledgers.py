@@ -130,7 +130,6 @@ def _config(method: str, task: str, rate: float | None, length: int | None, seed
             options.update(rank=30)
             options["lr"]["offset"] = 0.001
     return {
-        "experiment": "demo" if task.startswith("demo/") else "synthetic/table1",
         "fidelity": "corrected",
         "seed": seed,
         "method": options,
@@ -236,11 +235,13 @@ def _record(
         "backbone": config["backbone"]["name"],
         "protocol": config["protocol"]["name"],
         "seed": config["seed"],
+        "experiment": "demo" if task.startswith("demo/") else "synthetic/table1",
         "config": config,
         "data": {
             "source": config["data"]["source"],
             "sha256": hashlib.sha256(task.encode()).hexdigest(),
             "rows": {"train": 8023, "validation": 500, "test": 500},
+            "used_rows": {"train": 8023, "validation": 500, "test": 500},
         },
         "trainable_parameters": METHODS[method][2](config["method"]["prompt_length"]) if trained else 0,
         "backbone_parameters": 134_515_008,

@@ -11,7 +11,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from results.plots import style
+from results.plots import palette, style
 from results.plots.runs import Panel, Point, Seen
 
 Curve = list[tuple[int, float]]
@@ -38,7 +38,7 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
     """
     figure, (scores, losses) = style.grid(2, width=10.4, height=4.0)
     drawn: list[Seen] = []
-    for method in sorted(panel.by_method(), key=style.order):
+    for method in sorted(panel.by_method(), key=palette.order):
         best = panel.best(method)
         points = panel.by_method()[method] if every_point or best is None else [best]
         for number, point in enumerate(points):
@@ -58,7 +58,7 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
 
 
 def _draw_point(scores: Axes, losses: Axes, point: Point, *, labelled: bool) -> None:
-    colour, text = style.colour(point.method), style.label(point.method)
+    colour, text = palette.colour(point.method), palette.label(point.method)
     validation = [[(step, 100 * value) for step, value in run.curve()] for run in point.runs]
     training = [smooth(run.losses()) for run in point.runs]
     for axes, curves in ((scores, validation), (losses, training)):
@@ -70,7 +70,7 @@ def _draw_point(scores: Axes, losses: Axes, point: Point, *, labelled: bool) -> 
             seeds = f", {len(curves)} seeds" if len(curves) > 1 else ", 1 seed"
             name = text + seeds if labelled else None
             dots = (
-                {"marker": style.marker(point.method), "markersize": 4.5} if axes is scores and len(mean) < 25 else {}
+                {"marker": palette.marker(point.method), "markersize": 4.5} if axes is scores and len(mean) < 25 else {}
             )
             axes.plot(*zip(*mean, strict=True), color=colour, linewidth=2.2, label=name, **dots)  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def _baselines(axes: Axes, panel: Panel) -> None:
 
 def _caption(panel: Panel, drawn: list[Seen], every_point: bool) -> str:
     data = panel.runs[0].record.get("data") or {}
-    rows = data.get("rows")
+    rows = data.get("used_rows") or data.get("rows")
     count = rows.get("validation") if isinstance(rows, dict) else None
     on = f"{count} validation rows" if count else "the validation rows"
     which = "every grid point" if every_point else "each method at its grid point with the best mean validation score"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from results.plots import style
+from results.plots import palette, style
 from results.plots.runs import Panel, Seen
 
 Array = np.ndarray
@@ -32,7 +32,7 @@ def mean_gates(runs: list[Seen]) -> tuple[Array, Array | None, list[str]]:
 
 def chosen(panel: Panel) -> list[Seen]:
     """The runs with gates of the grid point chosen on validation, else of the first grid point that has some."""
-    methods = sorted({run.method for run in panel.trained if run.gates()}, key=style.order)
+    methods = sorted({run.method for run in panel.trained if run.gates()}, key=palette.order)
     best = [panel.best(method) for method in methods]
     points = [point for point in best if point] + [p for m in methods for p in panel.by_method()[m]]
     found = ([run for run in point.runs if run.gates()] for point in points)
@@ -55,7 +55,7 @@ def draw(panel: Panel, out: Path, name: str) -> list[Path]:
     if layers is None:
         side.set_visible(False)
     else:
-        side.barh(np.arange(1, len(layers) + 1), layers, color=style.colour("apt"), height=0.7)
+        side.barh(np.arange(1, len(layers) + 1), layers, color=palette.colour("apt"), height=0.7)
         side.set_xlim(0, max(1.0, float(layers.max())))
     caption = (
         f"Mean gate per layer and prefix token over {len(ids)} run(s) (seeds of the grid point chosen on validation), "

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from results.plots import style
+from results.plots import palette, style
 from results.plots.runs import Panel, Point
 
 
@@ -50,7 +50,7 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
     """One figure of a panel: three axes, a mark per method (with ``every_point`` one per grid point)."""
     figure, axes = style.grid(3, width=11, height=4.0, sharey=True)
     chosen: list[Point] = []
-    for method in sorted(panel.by_method(), key=style.order):
+    for method in sorted(panel.by_method(), key=palette.order):
         best = panel.best(method)
         chosen += panel.by_method()[method] if every_point or best is None else [best]
     for place, axis in zip(axes, AXES, strict=True):
@@ -77,12 +77,12 @@ def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
             x,
             100 * score,
             yerr=None if spread is None else 100 * spread,
-            fmt=style.marker(point.method),
+            fmt=palette.marker(point.method),
             markersize=7,
-            color=style.colour(point.method),
+            color=palette.colour(point.method),
             elinewidth=1.2,
             capsize=2.5,
-            label=style.label(point.method),
+            label=palette.label(point.method),
         )
         places.append((x, 100 * score))
     line = front(places, more_is_better=axis.more_is_better)

@@ -55,6 +55,11 @@ class Seen(Run):
         value = rates.get(group, next(iter(rates.values()), None) if group == "prompt" else None)
         return None if value is None else float(value)
 
+    def prompt_length(self) -> float | None:
+        """The length of the prompt or prefix, tokens."""
+        length = self.options.get("method.prompt_length", self.options.get("method.prefix_length"))
+        return None if length is None else float(length)
+
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl; none, with a warning, where the file is broken."""
@@ -194,6 +199,11 @@ def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[S
     return [run for run in runs if passes(run, filters)], reading.problems
 
 
+def experiment_of(run: Run) -> str:
+    """The experiment (a paper's table, a demo) that a run was made for, empty where there is none."""
+    return str(run.record.get("experiment") or run.config.get("experiment") or "")
+
+
 def passes(run: Run, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether a run passes ``{facet or dotted config key: allowed values}``.
 
@@ -203,7 +213,7 @@ def passes(run: Run, filters: Mapping[str, Sequence[str]]) -> bool:
     rest = dict(filters)
     for key in ("paper", "experiment"):
         allowed = rest.pop(key, None)
-        experiment = str(run.config.get("experiment") or "")
+        experiment = experiment_of(run)
         if allowed and not any(experiment == name or experiment.startswith(f"{name}/") for name in allowed):
             return False
     prefixes = rest.pop("run_id", None)

@@ -11,7 +11,7 @@ from statistics import median
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from results.plots import style
+from results.plots import palette, style
 from results.plots.runs import Panel, Seen
 
 Dots = dict[float, list[float]]
@@ -27,24 +27,18 @@ def by_value(runs: list[Seen], value: Callable[[Seen], float | None]) -> Dots:
     return dict(sorted(found.items()))
 
 
-def prompt_length(run: Seen) -> float | None:
-    """The length of the prompt or prefix in tokens."""
-    length = run.options.get("method.prompt_length", run.options.get("method.prefix_length"))
-    return None if length is None else float(length)
-
-
 def draw(panel: Panel, out: Path, name: str) -> list[Path]:
     """One figure of a panel: score against learning rate, against prompt length, and median beside best."""
     figure, (rates, lengths, summary) = style.grid(
         3, width=11.4, height=4.2, sharey=True, gridspec_kw={"width_ratios": [1.5, 1.2, 1]}
     )
-    methods = sorted(panel.by_method(), key=style.order)
+    methods = sorted(panel.by_method(), key=palette.order)
     for number, method in enumerate(methods):
         runs = [run for run in panel.trained if run.method == method]
         # dots of methods at the same value stand side by side, five per cent of the value apart
         nudge = 1.05 ** (number - (len(methods) - 1) / 2)
         _dots(rates, method, by_value(runs, Seen.learning_rate), nudge)
-        _dots(lengths, method, by_value(runs, prompt_length), nudge)
+        _dots(lengths, method, by_value(runs, Seen.prompt_length), nudge)
     _tuning(summary, panel, methods)
     for (label, score), dash in zip(panel.baselines().items(), cycle(style.DASHES)):
         for axes in (rates, lengths, summary):
@@ -53,7 +47,7 @@ def draw(panel: Panel, out: Path, name: str) -> list[Path]:
     rates.set(xlabel="learning rate", ylabel=f"{panel.runs[0].primary_split} {style.metric_label(panel.metric)}")
     lengths.set(xlabel="prompt length (tokens)")
     _log_ticks(rates, panel, Seen.learning_rate)
-    _log_ticks(lengths, panel, prompt_length)
+    _log_ticks(lengths, panel, Seen.prompt_length)
     figure.legend(*rates.get_legend_handles_labels(), loc="outside right center", handlelength=2.2)
     caption = _caption(panel)
     style.finish(figure, panel.title, caption)
@@ -63,7 +57,7 @@ def draw(panel: Panel, out: Path, name: str) -> list[Path]:
 def _dots(axes: Axes, method: str, dots: Dots, nudge: float) -> None:
     if not dots:
         return
-    colour, symbol = style.colour(method), style.marker(method)
+    colour, symbol = palette.colour(method), palette.marker(method)
     places = [place * nudge for place, scores in dots.items() for _ in scores]
     scores = [score for found in dots.values() for score in found]
     axes.scatter(places, scores, s=20, color=colour, alpha=0.5, marker=symbol, linewidths=0)
@@ -75,7 +69,7 @@ def _dots(axes: Axes, method: str, dots: Dots, nudge: float) -> None:
         marker=symbol,
         markersize=5,
         linewidth=1.8,
-        label=style.label(method),
+        label=palette.label(method),
     )
 
 
@@ -85,13 +79,13 @@ def _tuning(axes: Axes, panel: Panel, methods: list[str]) -> None:
         means = [mean for point in panel.by_method()[method] if (mean := point.mean()) is not None]
         best = panel.best(method)
         chosen = best.mean() if best else None
-        colour = style.colour(method)
+        colour = palette.colour(method)
         if means and chosen is not None:
             low, high = 100 * median(means), 100 * chosen
             axes.plot([place, place], [low, high], color=colour, linewidth=2)
             axes.plot(place, low, "o", markersize=8, color=colour, markerfacecolor="white")
             axes.plot(place, high, "o", markersize=8, color=colour)
-    axes.set_xticks(range(len(methods)), [style.label(method) for method in methods], rotation=35, ha="right")
+    axes.set_xticks(range(len(methods)), [palette.label(method) for method in methods], rotation=35, ha="right")
     axes.set_xlim(-0.6, len(methods) - 0.4)
     axes.set_xlabel("○ median of the grid   ● chosen on validation", fontsize=9)
     axes.grid(visible=False, axis="x")
@@ -117,7 +111,7 @@ def _log_ticks(axes: Axes, panel: Panel, value: Callable[[Seen], float | None]) 
 
 def _caption(panel: Panel) -> str:
     points = panel.by_method()
-    trials = ", ".join(f"{style.label(m)} {len(points[m])}" for m in sorted(points, key=style.order))
+    trials = ", ".join(f"{palette.label(m)} {len(points[m])}" for m in sorted(points, key=palette.order))
     unequal = len({len(found) for found in points.values()}) > 1
     warning = " (unequal numbers of trials)" if unequal else ""
     return (

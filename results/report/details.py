@@ -16,6 +16,7 @@ ERRORS = 8
 TEXT = 240  # characters of a prediction, reference or source
 ROWS_READ = 1000  # predictions looked at per run
 LABELS_IN_CONFUSION = 6
+PRIVATE = ("cache.", "ledger.")  # folders of the machine that ran it: of no use to a reader elsewhere
 EXTRA_FIELDS = ("source", "text", "input", "question")
 
 
@@ -30,7 +31,9 @@ def detail(run: Seen, shared: dict[str, Any], *, gates: bool) -> dict[str, Any]:
     record = run.record
     found = run.gates() if gates else None
     return {
-        "options": {key: clean(value) for key, value in run.options.items() if key not in shared},
+        "options": {
+            key: clean(value) for key, value in run.options.items() if key not in shared and not key.startswith(PRIVATE)
+        },
         "verdicts": clean(record.get("verdicts") or []),
         "metrics": clean(record.get("metrics") or {}),
         "untrained": clean(record.get("untrained_metrics") or {}),
@@ -120,6 +123,8 @@ def _first_rows(path: Any) -> list[dict[str, Any]]:
 
 def agrees(prediction: Any, reference: Any) -> bool:
     """Whether a prediction is its reference, or one of several accepted ones, apart from outer spaces and case."""
+    if prediction == reference:
+        return True
     several = isinstance(reference, list) and not isinstance(prediction, list)
     accepted = reference if several else [reference]
     return any(_plain(prediction) == _plain(one) for one in accepted)

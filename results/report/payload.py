@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.plots import style
-from results.plots.runs import BASELINES, Panel, Seen, panels
-from results.plots.sensitivity import prompt_length
+from results.plots import palette
+from results.plots.runs import BASELINES, Panel, Seen, differing, experiment_of, panels
 from results.report.details import detail, shared_options
 
 BLOCK = 100  # runs per block of details
@@ -55,10 +54,10 @@ def build(runs: Sequence[Seen], problems: Sequence[str], *, title: str, made: st
         "made": made,
         "ledger": ledger,
         "problems": list(problems),
-        "labels": {method: style.label(method) for method in _methods(ordered)},
+        "labels": {method: palette.label(method) for method in _methods(ordered)},
         "order": _methods(ordered),
-        "colours": {method: style.colour(method) for method in _methods(ordered)},
-        "markers": {method: style.marker(method) for method in _methods(ordered)},
+        "colours": {method: palette.colour(method) for method in _methods(ordered)},
+        "markers": {method: palette.marker(method) for method in _methods(ordered)},
         "baselines": sorted(BASELINES),
         "panels": [_panel(panel) for panel, _ in groups],
         "factors": {name: _factor([str(_facet(run, name)) for run in ordered]) for name in FACTORS},
@@ -99,7 +98,7 @@ def _facet(run: Seen, name: str) -> Any:
 
 
 def _methods(runs: Sequence[Seen]) -> list[str]:
-    return sorted({run.method for run in runs}, key=style.order)
+    return sorted({run.method for run in runs}, key=palette.order)
 
 
 def _chosen(found: Sequence[Panel]) -> set[str]:
@@ -134,23 +133,28 @@ def _columns(runs: Sequence[Seen]) -> dict[str, list[Any]]:
     def column(read: Callable[[Seen], Any]) -> list[Any]:
         return [read(run) for run in runs]
 
+    variants = _variants(runs)
+
     def field(name: str) -> list[Any]:
         return [_round(run.record.get(name)) for run in runs]
 
     return {
         "id": column(lambda run: run.id),
+        "variant": [variants.get(run.id, "") for run in runs],
         "seed": column(lambda run: run.record.get("seed")),
         "score": column(lambda run: _round(run.score())),
         "validation": column(lambda run: _round(run.score("validation"))),
         "untrained": column(lambda run: _round(run.untrained())),
         "rate": column(lambda run: run.learning_rate()),
-        "length": column(prompt_length),
-        "experiment": column(lambda run: str(run.config.get("experiment") or "")),
+        "length": column(Seen.prompt_length),
+        "experiment": column(experiment_of),
         "reason": column(lambda run: str(run.record.get("reason") or "")[:300]),
         "level": column(worst_level),
         "warnings": column(lambda run: sum(v.get("level") in LEVELS[2:] for v in verdicts(run))),
         "fixture": column(lambda run: int(run.is_fixture)),
         "packed": column(lambda run: int(run.packed)),
+        "error": field("standard_error"),
+        "selected": field("selected_step"),
         "parameters": field("trainable_parameters"),
         "steps": field("steps"),
         "train_speed": field("train_examples_per_second"),
@@ -158,6 +162,18 @@ def _columns(runs: Sequence[Seen]) -> dict[str, list[Any]]:
         "memory": field("peak_memory_bytes"),
         "seconds": field("wall_seconds"),
     }
+
+
+def _variants(runs: Sequence[Seen]) -> dict[str, str]:
+    """What tells several zero-shot or majority runs of a panel apart (label words, say), by run id."""
+    found = {}
+    for panel in panels(runs):
+        for method in BASELINES:
+            members = [run for run in panel.runs if run.method == method]
+            several = differing(members)
+            for run in members:
+                found[run.id] = ", ".join(str(run.options.get(key)) for key in several)
+    return found
 
 
 def verdicts(run: Seen) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.plots import command, curves, gates, pareto, runs, sensitivity, style
+from results.plots import command, curves, gates, palette, pareto, runs, sensitivity
 from tests.ledgers import make_ledger
 
 
@@ -84,7 +84,7 @@ def test_several_zero_shot_runs_are_told_apart_by_what_differs(panel: runs.Panel
 )
 def test_filters(root: Path, filters: dict[str, list[str]], expected: set[str]) -> None:
     found = runs.read(root, filters)[0]
-    assert {run.config["experiment"] for run in found} == expected
+    assert {run.record["experiment"] for run in found} == expected
     if "method" in filters:
         assert {run.method for run in found} == {"pt", "apt"}
     if "method.prompt_length" in filters:
@@ -93,7 +93,7 @@ def test_filters(root: Path, filters: dict[str, list[str]], expected: set[str]) 
 
 def test_a_paper_takes_all_experiments_under_it(panel: runs.Panel) -> None:
     run = panel.runs[0]
-    seen = runs.Seen({**run.record, "config": {"experiment": "dept/table1"}}, run.folder)
+    seen = runs.Seen({**run.record, "experiment": "dept/table1"}, run.folder)
     assert runs.passes(seen, {"paper": ["dept"]})
     assert runs.passes(seen, {"paper": ["dept/table1"]})
     assert not runs.passes(seen, {"paper": ["dept/table"]})
@@ -137,7 +137,7 @@ def test_front_holds_exactly_what_no_other_place_beats(found: list[tuple[float, 
 
 def test_sensitivity_dots_are_every_seed_in_points(panel: runs.Panel) -> None:
     members = [run for run in panel.trained if run.method == "pt"]
-    dots = sensitivity.by_value(members, sensitivity.prompt_length)
+    dots = sensitivity.by_value(members, runs.Seen.prompt_length)
     assert list(dots) == [20.0, 60.0]
     assert sum(map(len, dots.values())) == len(members)
     assert all(20 < score <= 100 for scores in dots.values() for score in scores)
@@ -182,9 +182,9 @@ def test_mistakes_are_refused_with_a_way_on(
 
 
 def test_colours_and_markers_of_known_methods_differ() -> None:
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
-    assert len(set(style.MARKERS.values())) == len(style.MARKERS)
-    assert style.colour("something_new") == style.colour("something_new")
+    assert len(set(palette.COLOURS.values())) == len(palette.COLOURS)
+    assert len(set(palette.MARKERS.values())) == len(palette.MARKERS)
+    assert palette.colour("something_new") == palette.colour("something_new")
 
 
 def test_the_figures_import_neither_torch_nor_transformers() -> None:

@@ -48,7 +48,11 @@ async function detailOf(run) {
 
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 const points = (value, digits = 1) => (missing(value) ? "–" : (100 * value).toFixed(digits));
-const plain = (value, digits = 4) => (missing(value) ? "–" : String(Number(value.toPrecision(digits))));
+function plain(value, digits = 4) {
+  if (missing(value)) return "–";
+  const rounded = Number(value.toPrecision(digits));
+  return rounded && Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded);
+}
 function short(value) {
   if (missing(value)) return "–";
   for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]])

@@ -22,7 +22,7 @@ function ticks(low, high, count) {
   const size = 10 ** Math.floor(Math.log10(rough));
   const step = size * ([1, 2, 2.5, 5, 10].find((factor) => factor * size >= rough) ?? 10);
   const found = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(Number((k * step).toPrecision(12)));
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9 && found.length < 50; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
 }
 function logTicks(low, high) {
@@ -38,7 +38,8 @@ function scale(axis, values, start, end, count) {
   if (!known.length) [low, high] = [axis.log ? 1 : 0, axis.log ? 10 : 1];
   const into = axis.log ? Math.log10 : (value) => value;
   let [a, b] = [into(axis.from ?? low), into(axis.to ?? high)];
-  const pad = (b - a || Math.abs(a) * 0.1 || 0.5) * 0.05;
+  const far = b - a > 1e-9 * Math.max(Math.abs(a), Math.abs(b)); // values that differ by rounding alone are one value
+  const pad = far ? (b - a) * 0.05 : Math.abs(a) * 0.05 || 0.5;
   if (axis.from === undefined) a -= pad;
   if (axis.to === undefined) b += pad;
   const place = (value) => start + ((into(value) - a) / (b - a)) * (end - start);
@@ -83,8 +84,14 @@ function drawChart(spec, width, hidden) {
   const format = (axis, value) => (axis.format ?? ((v) => plain(v, 3)))(value);
   for (const mark of y.marks) svg.append(el("line", { class: "grid", x1: box.left, x2: box.right, y1: y.place(mark), y2: y.place(mark) }),
     el("text", { class: "tick", x: box.left - 8, y: y.place(mark) + 4, "text-anchor": "end" }, format(spec.y, mark)));
-  for (const mark of x.marks) svg.append(el("line", { class: "grid", x1: x.place(mark), x2: x.place(mark), y1: box.top, y2: box.bottom }),
-    el("text", { class: "tick", x: x.place(mark), y: box.bottom + 18, "text-anchor": "middle" }, format(spec.x, mark)));
+  let free = -Infinity; // labels that would overlap are left out, their lines stay
+  for (const mark of x.marks) {
+    const label = format(spec.x, mark), half = 4 + 3.6 * label.length, at = x.place(mark);
+    svg.append(el("line", { class: "grid", x1: at, x2: at, y1: box.top, y2: box.bottom }));
+    if (at - half < free) continue;
+    svg.append(el("text", { class: "tick", x: at, y: box.bottom + 18, "text-anchor": "middle" }, label));
+    free = at + half;
+  }
   svg.append(el("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }),
     el("text", { class: "axis-label", x: (box.left + box.right) / 2, y: height - 6, "text-anchor": "middle" }, spec.x.label),
     el("text", { class: "axis-label", transform: `translate(14,${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, spec.y.label));
@@ -96,7 +103,7 @@ function drawChart(spec, width, hidden) {
     if (one.line !== false && placed.length > 1) group.append(el("path", { d: path(placed, one.steps), fill: "none", stroke: one.colour, "stroke-width": one.width ?? 2, "stroke-linejoin": "round", "stroke-dasharray": one.dash }));
     for (const p of placed) {
       if (p.bar) group.append(el("line", { x1: p.px, x2: p.px, y1: y.place(p.y - p.bar), y2: y.place(p.y + p.bar), stroke: one.colour, "stroke-width": 1.5 }));
-      if (one.dots) group.append(el("path", { d: SHAPES[one.marker] ?? SHAPES.o, transform: `translate(${p.px},${p.py}) scale(${one.size ?? 1})`, fill: p.hollow ? "var(--card)" : one.colour, stroke: one.colour, "stroke-width": p.hollow ? 2 : 0 }));
+      if (one.dots || placed.length === 1) group.append(el("path", { d: SHAPES[one.marker] ?? SHAPES.o, transform: `translate(${p.px},${p.py}) scale(${one.size ?? 1})`, fill: p.hollow ? "var(--card)" : one.colour, stroke: one.colour, "stroke-width": p.hollow ? 2 : 0 }));
     }
     svg.append(group);
     if (one.mute !== true) spots.push(...placed);

@@ -36,7 +36,7 @@ async function curvesView(settings, change) {
       const training = group.map(({ run, detail }) => curvePoints(run, smoothed(detail.loss), 1));
       for (const [target, curves, dots] of [[scores, validation, true], [losses, training, false]]) {
         if (group.length > 1) for (const points of curves) target.push({ name: DATA.labels[method], ...styleOf(method), width: 1, opacity: 0.35, legend: false, points });
-        target.push({ name: DATA.labels[method], ...styleOf(method), width: 2.6, dots, points: group.length > 1 ? meanCurve(curves, group.map(({ run }) => run)) : curves[0] });
+        target.push({ name: DATA.labels[method], ...styleOf(method), width: all ? 1.4 : 2.6, dots: dots && !all, points: group.length > 1 ? meanCurve(curves, group.map(({ run }) => run)) : curves[0] });
       }
     }
   }

@@ -31,18 +31,19 @@ function comparison(settings, change) {
   const name = names.includes(settings.with) ? settings.with : names[0];
   const runs = groups.get(name);
   const tasks = distinct(runs.map((run) => run.task)).sort();
-  const rows = distinct(runs.map((run) => run.method)).sort(byMethod).map((method) => {
-    const own = runs.filter((run) => run.method === method);
+  const kinds = [...groupBy(runs, (run) => `${run.method}|${run.variant}`).values()].sort(([a], [b]) => byMethod(a.method, b.method) || a.variant.localeCompare(b.variant));
+  const rows = kinds.map((own) => {
+    const { method, variant } = own[0];
     const cells = new Map(tasks.map((task) => [task, cellOf(own.filter((run) => run.task === task), method)]));
     const chosen = own.filter((run) => run.chosen && run.parameters);
-    return { method, cells, parameters: chosen.length ? median(chosen.map((run) => run.parameters)) : null };
+    return { method, variant, cells, parameters: chosen.length ? median(chosen.map((run) => run.parameters)) : null };
   });
   const range = new Map(tasks.map((task) => {
     const values = rows.map((row) => row.cells.get(task)?.score).filter((value) => !missing(value));
     return [task, [Math.min(...values), Math.max(...values)]];
   }));
   const columns = [
-    { key: "method", label: "method", value: (row) => DATA.order.indexOf(row.method), cell: (row) => methodName(row.method) },
+    { key: "method", label: "method", value: (row) => DATA.order.indexOf(row.method), cell: (row) => [methodName(row.method), row.variant ? el("small", { class: "faint" }, ` ${row.variant}`) : null] },
     { key: "parameters", label: "trainable", number: true, hint: "trainable parameters (median over the chosen runs)", value: (row) => row.parameters, cell: (row) => short(row.parameters) },
     ...tasks.map((task) => ({
       key: task, label: task, number: true, value: (row) => row.cells.get(task)?.score,

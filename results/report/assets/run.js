@@ -17,8 +17,8 @@ async function runView(id) {
 
 function facts(run) {
   const rows = [
-    [`${metricName(run.primary_metric)} on ${run.primary_split}`, points(run.score, 2)], ["validation", points(run.validation, 2)], ["untrained", points(run.untrained, 2)],
-    ["backbone", run.backbone], ["protocol", run.protocol], ["seed", String(run.seed ?? "–")], ["steps", String(run.steps ?? "–")], ["trainable", missing(run.parameters) ? "–" : run.parameters.toLocaleString("en")],
+    [`${metricName(run.primary_metric)} on ${run.primary_split}`, points(run.score, 2) + (missing(run.error) ? "" : ` ± ${points(run.error, 1)} (se)`)], ["validation", points(run.validation, 2)], ["untrained", points(run.untrained, 2)],
+    ["backbone", run.backbone], ["protocol", run.protocol], ["seed", String(run.seed ?? "–")], ["steps", `${run.steps ?? "–"}${missing(run.selected) ? "" : ` (kept: ${run.selected})`}`], ["trainable", missing(run.parameters) ? "–" : run.parameters.toLocaleString("en")],
     ["training", missing(run.train_speed) ? "–" : `${plain(run.train_speed, 3)} ex/s`], ["evaluation", missing(run.eval_speed) ? "–" : `${plain(run.eval_speed, 3)} ex/s`], ["peak memory", bytes(run.memory)], ["time", duration(run.seconds)],
   ];
   return el("dl", { class: "facts" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
