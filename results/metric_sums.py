@@ -1,6 +1,6 @@
-"""Metrics as sums over examples, by name, for the bootstrap; held against tasks/scoring.py by a test.
+"""Metrics as sums over examples, for the bootstrap; per-example scores are those of tasks/scoring.py.
 
-A metric that is no function of sums (Spearman, set-level scores) has no entry: `sums_of` gives None, and the
+A metric that is no function of sums over examples (Spearman) has no such form: `sums_of` gives None, and the
 bootstrap then has to be given the metric itself.
 """
 
@@ -12,44 +12,124 @@ from typing import Any
 import numpy as np
 
 from results.bootstrap import Array, Sums
+from tasks import scoring
 
-CLASS_METRICS = frozenset({"f1", "f1_macro", "matthews"})
+UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # what an answer that is no number counts as (tasks/metrics.py)
 
 
 def sums_of(
-    metric: str, predictions: Sequence[Any], references: Sequence[Any], labels: Sequence[str] = ()
+    metric: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    labels: Sequence[str] = (),
+    kind: str = "classification",
+    invalid_output: str | None = None,
+    groups: Sequence[str] | None = None,
+    mean_of: Sequence[str] = (),
 ) -> Sums | None:
     """A metric over predictions as sums, or None where it has no such form.
 
     Args:
-        metric: Its name in the records.
+        metric: Its name in the records; "mean" is the mean of `mean_of`.
         predictions: What was answered, as in `predictions.<split>.jsonl`.
         references: The gold.
-        labels: Label words in the order of their ids; the last one of two is the positive class.
+        labels: Label words in the order of their ids; the second is the positive class of F1.
+        kind: The task's kind: classification, multiple_choice, regression, qa, cloze or tagging.
+        invalid_output: "opposite" where an answer outside two labels counts as the wrong one in F1.
+        groups: Cluster of each example, for exact match over whole groups (MultiRC).
+        mean_of: Metrics that "mean" is the mean of.
     """
+    if metric == "mean" and mean_of:
+        shared = (predictions, references, labels, kind, invalid_output, groups)
+        return _mean([sums_of(name, *shared) for name in mean_of])
+    if kind in ("qa", "cloze"):
+        return _answers(metric, predictions, references)
+    if kind == "tagging":
+        return _entities(metric, predictions, references)
+    if kind == "regression":
+        return _pearson(predictions, references, invalid_output) if metric == "pearson" else None
+    return _classes(metric, predictions, references, labels, invalid_output, groups)
+
+
+def _classes(
+    metric: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    labels: Sequence[str],
+    invalid_output: str | None,
+    groups: Sequence[str] | None,
+) -> Sums | None:
+    """Metrics of classification from right answers or a table of gold by answered."""
+    gold, got = [_word(r) for r in references], [_word(p) for p in predictions]
+    right = np.array([g == p for g, p in zip(gold, got, strict=True)], dtype=float)
     if metric == "accuracy":
-        right = np.array([_word(p) == _word(r) for p, r in zip(predictions, references, strict=True)], dtype=float)
         return Sums(np.stack([right, np.ones_like(right)], axis=1), _ratio)
-    if metric == "pearson":
-        return _pearson_sums(predictions, references)
-    if metric in CLASS_METRICS and not any(isinstance(r, list) for r in references):
-        names = [_word(label) for label in labels] or sorted({_word(r) for r in references})
-        terms = _confusion(predictions, references, names)
-        values = {"f1": _f1(len(names)), "f1_macro": _f1_macro(len(names)), "matthews": _matthews(len(names))}
-        return Sums(terms, values[metric])
-    if metric == "f1" and all(isinstance(r, list) for r in references) and _tagged(predictions):
-        return _span_sums(predictions, references)
-    return None
+    if metric == "em" and groups is not None:
+        return Sums(_group_terms(right, groups), _ratio)
+    names = [_word(label) for label in labels] or sorted(set(gold))
+    values = {"f1": _f1, "f1_macro": _f1_macro, "matthews": _matthews}
+    if metric not in values or not set(gold) <= set(names):
+        return None
+    if metric == "f1" and invalid_output == "opposite" and len(names) == 2:
+        got = [p if p in names else names[1 - names.index(g)] for g, p in zip(gold, got, strict=True)]
+    return Sums(_confusion(got, gold, names), values[metric](len(names)))
 
 
 def _word(answer: Any) -> str:
-    """An answer as it is compared."""
-    return str(answer).strip()
+    """An answer as it is compared; a reference may stand alone or as the only one of a list."""
+    return str(answer[0] if isinstance(answer, list | tuple) and answer else answer).strip()
 
 
-def _tagged(predictions: Sequence[Any]) -> bool:
-    """Whether the predictions are tag sequences."""
-    return all(isinstance(prediction, list) for prediction in predictions)
+def _mean(parts: Sequence[Sums | None]) -> Sums | None:
+    """The mean of several metrics, None if one has no sums."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    edges = np.cumsum([0, *(part.terms.shape[1] for part in known)])
+
+    def value(sums: Array) -> Array:
+        scores = [part.value(sums[..., edges[i] : edges[i + 1]]) for i, part in enumerate(known)]
+        return np.mean(scores, axis=0)
+
+    return Sums(np.concatenate([part.terms for part in known], axis=1), value)
+
+
+def _group_terms(right: Array, groups: Sequence[str]) -> Array:
+    """(n, 2): at the first example of each group whether all of it is right, and one; nothing at the others."""
+    whole: dict[str, float] = {}
+    for value, group in zip(right, groups, strict=True):
+        whole[group] = min(whole.get(group, 1.0), float(value))
+    terms, seen = np.zeros((len(right), 2)), set()
+    for row, group in enumerate(groups):
+        if group not in seen:
+            seen.add(group)
+            terms[row] = whole[group], 1.0
+    return terms
+
+
+def _answers(metric: str, predictions: Sequence[Any], references: Sequence[Any]) -> Sums | None:
+    """Exact match and token F1 of answers: means over questions."""
+    if metric not in ("em", "f1"):
+        return None
+    accepted = [[str(r)] if isinstance(r, str) else [str(x) for x in r] for r in references]
+    pairs = [scoring.answer_scores(str(p), r) for p, r in zip(predictions, accepted, strict=True)]
+    values = np.array([pair[metric == "f1"] for pair in pairs])
+    return Sums(np.stack([values, np.ones_like(values)], axis=1), _ratio)
+
+
+def _entities(metric: str, predictions: Sequence[Any], references: Sequence[Any]) -> Sums | None:
+    """Micro F1, precision or recall of entities from (right, answered, gold) counts."""
+    if metric not in ("f1", "precision", "recall"):
+        return None
+    terms = [scoring.entity_counts(p, r) for p, r in zip(predictions, references, strict=True)]
+    columns = {"precision": [1], "recall": [2], "f1": [1, 2]}[metric]
+
+    def value(sums: Array) -> Array:
+        total = sums[..., columns].sum(-1)
+        hits = len(columns) * sums[..., 0]
+        return np.divide(hits, total, out=np.zeros_like(total), where=total > 0)
+
+    return Sums(np.array(terms, dtype=float).reshape(-1, 3), value)
 
 
 def _ratio(sums: Array) -> Array:
@@ -57,36 +137,38 @@ def _ratio(sums: Array) -> Array:
     return np.divide(sums[..., 0], sums[..., 1], out=np.zeros_like(sums[..., 0]), where=sums[..., 1] > 0)
 
 
-def _confusion(predictions: Sequence[Any], references: Sequence[Any], names: Sequence[str]) -> Array:
+def _confusion(predictions: Sequence[str], references: Sequence[str], names: Sequence[str]) -> Array:
     """(n, c * (c + 1)): one-hot of (gold, answered); the last answer column is an answer outside the labels."""
     index = {name: i for i, name in enumerate(names)}
     width = len(names) + 1
     terms = np.zeros((len(references), len(names) * width))
     for row, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
-        terms[row, index[_word(reference)] * width + index.get(_word(prediction), len(names))] = 1.0
+        terms[row, index[reference] * width + index.get(prediction, len(names))] = 1.0
     return terms
 
 
 def _f1(classes: int) -> Callable[[Array], Array]:
-    """F1 of the last class; an answer outside the labels is no positive answer."""
+    """F1 of the second class (of the only one, if so); an answer outside the labels is no positive answer."""
 
     def value(sums: Array) -> Array:
         table = sums.reshape(*sums.shape[:-1], classes, classes + 1)
-        hit = table[..., classes - 1, classes - 1]
-        total = table[..., classes - 1, :].sum(-1) + table[..., classes - 1].sum(-1)
+        at = min(1, classes - 1)
+        hit = table[..., at, at]
+        total = table[..., at, :].sum(-1) + table[..., at].sum(-1)
         return np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)
 
     return value
 
 
 def _f1_macro(classes: int) -> Callable[[Array], Array]:
-    """Mean over the classes of their F1."""
+    """Mean F1 over the classes that are answered or there."""
 
     def value(sums: Array) -> Array:
         table = sums.reshape(*sums.shape[:-1], classes, classes + 1)
         hit = np.diagonal(table[..., :classes], axis1=-2, axis2=-1)
         total = table.sum(-1) + table[..., :classes].sum(-2)
-        return np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0).mean(-1)
+        shares = np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)
+        return shares.sum(-1) / np.maximum((total > 0).sum(-1), 1)
 
     return value
 
@@ -107,13 +189,18 @@ def _matthews(classes: int) -> Callable[[Array], Array]:
     return value
 
 
-def _pearson_sums(predictions: Sequence[Any], references: Sequence[Any]) -> Sums | None:
-    """Pearson from moments; None where an answer is not a number."""
-    try:
-        x = np.array([float(p) for p in predictions])
-        y = np.array([float(r) for r in references])
-    except (TypeError, ValueError):
-        return None
+def _pearson(predictions: Sequence[Any], references: Sequence[Any], invalid_output: str | None) -> Sums:
+    """Pearson correlation from moments; an answer that is no number counts by the protocol's rule."""
+
+    def number(answer: Any) -> float:
+        try:
+            return float(str(answer).strip())
+        except ValueError:
+            return UNREADABLE[invalid_output or "wrong"]
+
+    x = np.array([number(p) for p in predictions])
+    y = np.array([float(_word(r)) for r in references])
+    x, y = x - x.mean(), y - y.mean()  # moments about the mean lose no digits
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
     def value(sums: Array) -> Array:
@@ -122,30 +209,3 @@ def _pearson_sums(predictions: Sequence[Any], references: Sequence[Any]) -> Sums
         return np.divide(n * sxy - sx * sy, scale, out=np.zeros_like(scale), where=scale > 1e-12)
 
     return Sums(terms, value)
-
-
-def _span_sums(predictions: Sequence[Any], references: Sequence[Any]) -> Sums:
-    """Micro F1 of entity spans (conlleval's reading of IOB tags) from hits, answered and gold counts."""
-    terms = np.zeros((len(references), 3))
-    for row, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
-        answered, gold = spans(prediction), spans(reference)
-        terms[row] = len(answered & gold), len(answered), len(gold)
-
-    def value(sums: Array) -> Array:
-        total = sums[..., 1] + sums[..., 2]
-        return np.divide(2 * sums[..., 0], total, out=np.zeros_like(total), where=total > 0)
-
-    return Sums(terms, value)
-
-
-def spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Entities of a tag sequence; I- after another type or after O begins one, as conlleval reads it."""
-    found, begin, kind = set(), 0, ""
-    for index, tag in enumerate([*tags, "O"]):
-        prefix, _, name = tag.partition("-")
-        if kind and (prefix != "I" or name != kind):
-            found.add((kind, begin, index))
-            kind = ""
-        if prefix in ("B", "I") and not kind:
-            begin, kind = index, name
-    return found

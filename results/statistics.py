@@ -123,8 +123,9 @@ def equivalence(
     reproduced: the (2 level - 1) interval of the difference lies within the margin (both one-sided tests at
     1 - level). differs: the two-sided `level` interval leaves out zero, and it is not reproduced. Otherwise
     inconclusive; so always from one run, and where something about the published value is not known
-    (`blocked_by`) that a reproduction would have to share. The published value's own error enters where its
-    spread and number of seeds are known (Welch), else it is taken as exact.
+    (`blocked_by`) that a reproduction would have to share. The published value has an error of its own: its
+    printed spread over its seeds (Welch), or where no spread is printed ours over its seeds, and over one run
+    where their number is unknown.
 
     Args:
         values: Our scores, one per seed, in the unit of the others.
@@ -139,7 +140,8 @@ def equivalence(
         return Verdict("inconclusive", f"{len(values) or 'no'} run: no spread, so nothing can be concluded")
     difference = statistics.fmean(values) - published
     own = statistics.variance(values) / len(values)
-    error, degrees = own, float(len(values) - 1)
+    error = own + statistics.variance(values) / (published_seeds or 1)
+    degrees = float(len(values) - 1)
     if published_std is not None and published_seeds is not None and published_seeds > 1:
         other = published_std**2 / published_seeds
         error = own + other

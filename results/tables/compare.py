@@ -233,7 +233,16 @@ def _read_evidence(filled: Filled) -> Evidence | None:
         metric = filled.column.metric or run.primary_metric
         predictions, references = [r.get("prediction") for r in rows], [r.get("reference") for r in rows]
         try:
-            sums = sums_of(metric, predictions, references, label_words(run))
+            sums = sums_of(
+                metric,
+                predictions,
+                references,
+                label_words(run),
+                str(run.get("task.kind", "classification")),
+                run.get("protocol.invalid_output"),
+                groups,
+                run.get("task.mean_of") or (),
+            )
         except (KeyError, TypeError, ValueError):
             return None
         recorded = run.score(metric=metric)

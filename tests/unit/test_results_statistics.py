@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from results.bootstrap import bootstrap_metric, hierarchical_bootstrap
-from results.metric_sums import spans, sums_of
+from results.metric_sums import sums_of
 from results.statistics import (
     deviation,
     equivalence,
@@ -22,6 +23,7 @@ from results.statistics import (
     sign_flip,
     t_interval,
 )
+from tasks import scoring
 
 FLOATS = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
 
@@ -187,35 +189,52 @@ def test_equivalence_is_wrong_at_most_at_its_level() -> None:
     assert names.count("reproduced") / 1000 <= 0.07
 
 
-def test_metric_sums_equal_the_metrics() -> None:
-    from sklearn.metrics import f1_score, matthews_corrcoef
+def value(metric: str, *arguments: Any, **options: Any) -> float:
+    """A metric over all examples, by its sums."""
+    sums = sums_of(metric, *arguments, **options)
+    assert sums is not None
+    return float(sums.value(sums.terms.sum(0)))
 
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 2)), min_size=2, max_size=40))
+def test_class_metrics_are_those_of_the_tasks(pairs: list[tuple[int, int]]) -> None:
+    got, gold = zip(*pairs, strict=True)
+    words = [[str(x) for x in side] for side in (got, gold)]
+    names = ["0", "1", "2"]
+    assert value("accuracy", *words) == pytest.approx(scoring.accuracy(got, gold))
+    assert value("f1", *words, names) == pytest.approx(scoring.f1(got, gold))
+    assert value("f1_macro", *words, names) == pytest.approx(scoring.f1_macro(got, gold))
+    assert value("matthews", *words, names) == pytest.approx(scoring.matthews(got, gold), abs=1e-9)
+    groups = [str(i // 3) for i in range(len(got))]
+    assert value("em", *words, groups=groups) == pytest.approx(scoring.group_exact_match(got, gold, groups))
+    mean = value("mean", *words, names, mean_of=["accuracy", "f1"])
+    assert mean == pytest.approx((scoring.accuracy(got, gold) + scoring.f1(got, gold)) / 2)
+
+
+def test_other_metrics_are_those_of_the_tasks() -> None:
     random = np.random.default_rng(8)
-    gold = random.integers(0, 3, 300)
-    answers = np.where(random.random(300) < 0.7, gold, random.integers(0, 3, 300))
-    words = [[str(x) for x in row] for row in (answers, gold)]
-
-    def value(metric: str, pair: list[list[str]], labels: list[str]) -> float:
-        sums = sums_of(metric, pair[0], pair[1], labels)
-        assert sums is not None
-        return float(sums.value(sums.terms.sum(0)))
-
-    assert value("accuracy", words, []) == pytest.approx((answers == gold).mean())
-    assert value("f1_macro", words, ["0", "1", "2"]) == pytest.approx(f1_score(gold, answers, average="macro"))
-    assert value("matthews", words, ["0", "1", "2"]) == pytest.approx(matthews_corrcoef(gold, answers))
-    two = [[str(int(x > 0)) for x in row] for row in (answers, gold)]
-    assert value("f1", two, ["0", "1"]) == pytest.approx(f1_score(gold > 0, answers > 0))
-    x, y = random.normal(size=50), random.normal(size=50)
-    assert value("pearson", [list(x), list(y)], []) == pytest.approx(stats.pearsonr(x, y)[0])
+    x, y = random.normal(3, 1, 50), random.normal(3, 1, 50)
+    assert value("pearson", list(x), list(y), kind="regression") == pytest.approx(scoring.pearson(x, y))
+    answers = ["the cat", "a dog sat", ""]
+    golds = [["cat"], ["dog", "a dog"], ["bird"]]
+    for name, score in scoring.qa(answers, golds).items():
+        assert value(name, answers, golds, kind="qa") == pytest.approx(score)
+    tags = [["B-PER", "O"], ["B-LOC", "O"]], [["B-PER", "O"], ["B-LOC", "I-LOC"]]
+    for name, score in scoring.entities(*tags).items():
+        assert value(name, *tags, kind="tagging") == pytest.approx(score)
 
 
-def test_spans_are_read_as_conlleval_reads_them() -> None:
-    assert spans(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]) == {("PER", 0, 2), ("LOC", 3, 4), ("LOC", 4, 5)}
-    assert spans(["I-PER", "I-LOC"]) == {("PER", 0, 1), ("LOC", 1, 2)}
-    gold = [["B-PER", "O"], ["B-LOC", "I-LOC"]]
-    sums = sums_of("f1", [["B-PER", "O"], ["B-LOC", "O"]], gold)
-    assert sums is not None and float(sums.value(sums.terms.sum(0))) == pytest.approx(0.5)
+def test_invalid_answers_count_as_the_protocol_says() -> None:
+    gold, got = ["1", "0", "1"], ["1", "maybe", "1"]
+    assert value("f1", got, gold, ["0", "1"]) == 1.0
+    assert value("f1", got, gold, ["0", "1"], invalid_output="opposite") == pytest.approx(0.8)
+    answers = [1.0, "none", 3.0]
+    assert value("pearson", answers, [1.0, 2.5, 3.0], kind="regression") > value(
+        "pearson", answers, [1.0, 2.5, 3.0], kind="regression", invalid_output="opposite"
+    )
 
 
 def test_a_metric_without_sums_is_none() -> None:
-    assert sums_of("spearman", [1.0, 2.0], [1.0, 2.0]) is None
+    assert sums_of("spearman", [1.0, 2.0], [1.0, 2.0], kind="regression") is None
+    assert sums_of("f1", ["a"], ["z"], ["a", "b"]) is None
