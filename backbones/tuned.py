@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, NoPrompt
 from backbones.batch import Batch
+from backbones.fold import Folder
 
 HEAD = "head."  # prefix of the head's tensors in a saved state
 
@@ -29,6 +30,7 @@ class Tuned(nn.Module):
         self.backbone = backbone
         self.method: Any = method
         self.inputs: Any = NoPrompt()
+        self.fold = Folder()
         kind = getattr(method, "kind", None)
         if kind == "input":
             self.inputs = method
@@ -52,25 +54,29 @@ class Tuned(nn.Module):
         """
         return self.backbone.losses(batch, self.inputs)
 
+    def _evaluated(self) -> Any:
+        """The input-level method as evaluation runs it: folded where it can be (not while its dropout is on)."""
+        return self.inputs if self.training else self.fold(self.inputs, self.backbone.embedding.weight)
+
     @torch.inference_mode()
     def rank(self, batch: Batch) -> Tensor:
         """Exact log-probability of every candidate's whole token sequence, (B, C); -inf where there is none."""
-        return self.backbone.rank(batch, self.inputs)
+        return self.backbone.rank(batch, self._evaluated())
 
     @torch.inference_mode()
     def generate(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
         """Greedy decoding with a cache; EOS and what follows are cut."""
-        return self.backbone.generate(batch, self.inputs, max_new_tokens)
+        return self.backbone.generate(batch, self._evaluated(), max_new_tokens)
 
     @torch.inference_mode()
     def classify(self, batch: Batch) -> Tensor:
         """Encoders: logits (B, n_labels); multiple choice (B, C); regression (B, 1)."""
-        return self.backbone.classify(batch, self.inputs)
+        return self.backbone.classify(batch, self._evaluated())
 
     @torch.inference_mode()
     def tag(self, batch: Batch) -> Tensor:
         """Encoders: logits (B, T, n_tags)."""
-        return self.backbone.tag(batch, self.inputs)
+        return self.backbone.tag(batch, self._evaluated())
 
     def trainable(self) -> dict[str, dict[str, nn.Parameter]]:
         """What training may change: group name (as under ``method.lr``; ``head`` for a task head) -> its tensors."""

@@ -1,0 +1,73 @@
+"""The linear layers of a transformer block by one set of names over all families: q, k, v, o, up, down.
+
+``up`` of a gated feed-forward layer is its linear branch (T5 v1.1 ``wi_1``, LLaMA ``up_proj``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from methods.base import Facts
+
+NAMES = ("q", "k", "v", "o", "up", "down")
+
+_PATTERNS: dict[str, dict[str, str]] = {
+    "t5": {
+        "q": r"(SelfAttention|EncDecAttention)\.q", "k": r"(SelfAttention|EncDecAttention)\.k",
+        "v": r"(SelfAttention|EncDecAttention)\.v", "o": r"(SelfAttention|EncDecAttention)\.o",
+        "up": r"DenseReluDense\.(wi|wi_1)", "down": r"DenseReluDense\.wo",
+    },
+    "llama": {
+        "q": r"self_attn\.q_proj", "k": r"self_attn\.k_proj", "v": r"self_attn\.v_proj", "o": r"self_attn\.o_proj",
+        "up": r"mlp\.up_proj", "down": r"mlp\.down_proj",
+    },
+    "encoder": {
+        "q": r"attention\.self\.query", "k": r"attention\.self\.key", "v": r"attention\.self\.value",
+        "o": r"attention\.output\.dense", "up": r"intermediate\.dense", "down": r"layer\.\d+\.output\.dense",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``count`` layers of the same kind, each (inputs -> outputs)."""
+
+    inputs: int
+    outputs: int
+    count: int
+
+
+def shapes(facts: Facts) -> dict[str, Shape]:
+    """Sizes of each kind of layer, from the facts alone."""
+    d, ffn = facts.width, int(getattr(facts, "ffn", 0))
+    queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
+    blocks = facts.layers + facts.decoder_layers
+    attentions = facts.layers + 2 * facts.decoder_layers  # T5's decoder has cross-attention too
+    return {
+        "q": Shape(d, queries, attentions),
+        "k": Shape(d, keys, attentions),
+        "v": Shape(d, keys, attentions),
+        "o": Shape(queries, d, attentions),
+        "up": Shape(d, ffn, blocks),
+        "down": Shape(ffn, d, blocks),
+    }
+
+
+def find(model: nn.Module, family: str, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """(path, module) of every layer of one kind, in the model's order."""
+    ends = re.compile(rf"(^|\.){_PATTERNS[family][name]}$")
+    for path, module in model.named_modules():
+        if ends.search(path):
+            yield path, module
+
+
+def unknown(targets: list[str] | tuple[str, ...]) -> list[str]:
+    """A sentence if a name is none of ours, or the same name stands twice."""
+    wrong = [t for t in targets if t not in NAMES]
+    if wrong or len(set(targets)) != len(targets) or not targets:
+        return [f"method.targets={list(targets)}: allowed are one or more of {', '.join(NAMES)}, each once."]
+    return []
