@@ -115,8 +115,8 @@ def incomparable(state: State, filled: Filled, entry: Entry) -> list[str]:
     place = {**state.layout.reference, **filled.row.reference}
     said = []
     backbone = str(run.get("backbone"))
-    wanted = place.get("ours", entry.backbone)
-    if _plain(backbone) != _plain(wanted):
+    ours = place.get("ours", entry.backbone)
+    if _plain(backbone) not in [_plain(name) for name in (ours if isinstance(ours, list) else [ours])]:
         said.append(f"backbone {backbone}, published {entry.backbone} ({entry.lineage})")
     lineages = [_t5_version(str(text)) for text in (run.get("backbone.lineage", ""), entry.lineage)]
     if all(lineages) and lineages[0] != lineages[1]:

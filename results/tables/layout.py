@@ -59,7 +59,7 @@ class RowSpec:
     value: str = "score"
     published: str | None = None
     group: str = ""
-    reference: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
 
     @property
@@ -79,7 +79,7 @@ class Layout:
     columns: tuple[ColumnSpec, ...]
     rows: tuple[RowSpec, ...]
     where: Mapping[str, Any] = field(default_factory=dict)
-    reference: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
     spread: str = "sd"
     caption: tuple[str, ...] = ()
     command: str = ""

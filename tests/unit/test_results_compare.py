@@ -255,3 +255,25 @@ def _timed(command: list[str]) -> float:
     start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).resolve().parents[2])
     return time.monotonic() - start
+
+
+def test_layouts_name_what_the_configs_have() -> None:
+    """Every task, metric, method, backbone and protocol that a layout asks for is in conf/."""
+    import yaml
+
+    conf = Path(__file__).resolve().parents[2] / "conf"
+
+    def named(group: str, values: Any) -> list[Path]:
+        return [conf / group / f"{value}.yaml" for value in (values if isinstance(values, list) else [values])]
+
+    for paper in papers():
+        for name in tables_of(paper):
+            layout = load(paper, name)
+            for where in [layout.where, *(s.where for s in layout.rows), *(c.where for c in layout.columns)]:
+                for group in {"task", "method", "backbone", "protocol"} & set(where):
+                    for path in named(group, where[group]):
+                        assert path.exists(), f"{paper} {name}: {group}={where[group]}"
+            for column in layout.columns:
+                if column.metric and "task" in column.where:
+                    task = yaml.safe_load((conf / "task" / f"{column.where['task']}.yaml").read_text("utf-8"))
+                    assert column.metric in task["metrics"], f"{paper} {name}: {column.key} {column.metric}"
