@@ -6,7 +6,7 @@ that is too long loses the end of its body, never its suffix. What was cut is co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +44,13 @@ class Encoded:
     lost_words: int = 0
 
 
-def encode(
-    examples: Sequence[Example],
+def encode(examples: Iterable[Example], tokenizer: Any, **options: Any) -> list[Encoded]:
+    """Encode examples into one list; see :func:`encode_batches` for the options."""
+    return [encoded for batch in encode_batches(examples, tokenizer, **options) for encoded in batch]
+
+
+def encode_batches(
+    examples: Iterable[Example],
     tokenizer: Any,
     *,
     family: str,
@@ -53,29 +58,31 @@ def encode(
     max_target_length: int | None = None,
     answer_eos: bool = True,
     tag_names: Sequence[str] = (),
-) -> list[Encoded]:
-    """Encode examples in batches.
+) -> Iterator[list[Encoded]]:
+    """Encode examples in batches of 1,000; a fast tokenizer spreads each over every core.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
         max_source_length: tokens of a source (EOS and BOS counted) or of an encoder's sequence.
         max_target_length: cap on targets as an author's code has it; ``None`` never cuts them.
         answer_eos: end answers with EOS.
-        tag_names: IOB2 tags in the order of their ids (tagging with an encoder).
+        tag_names: IOB2 tags in the order of their ids (tagging with an encoder; ``tasks.rows.tag_names``).
+
+    Raises:
+        DataError: the tokenizer is not a fast one.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(f"{type(tokenizer).__name__} is not a fast tokenizer; give the folder with tokenizer.json")
-    out: list[Encoded] = []
+    answers = None if family == "encoder" else AnswerEncoder(tokenizer, family, answer_eos)
+    tag_ids = {name: i for i, name in enumerate(tag_names)}
     for batch in _batches(examples):
-        if family == "encoder":
-            out += _encoder_batch(batch, tokenizer, max_source_length, tag_names)
+        if answers is None:
+            yield _encoder_batch(batch, tokenizer, max_source_length, tag_ids)
         else:
-            answers = AnswerEncoder(tokenizer, family, answer_eos)
-            out += _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
-    return out
+            yield _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
 
 
-def _batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
     batch: list[Example] = []
     for example in examples:
         batch.append(example)
@@ -142,10 +149,10 @@ def _text_batch(
     return out
 
 
-def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_names: Sequence[str]) -> list[Encoded]:
+def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:
     """Sequences of BERT-type models: special tokens by the tokenizer, the longer text is cut first."""
     if batch[0].words:
-        return [_tagged(e, tokenizer, max_length, {n: i for i, n in enumerate(tag_names)}) for e in batch]
+        return _tagged_batch(batch, tokenizer, max_length, tag_ids)
     flat = [pair for e in batch for pair in e.segments]
     firsts, seconds = [a for a, _ in flat], [b for _, b in flat]
     pairs = {"text_pair": seconds} if seconds[0] is not None else {}
@@ -161,22 +168,38 @@ def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_na
     return out
 
 
-def _tagged(example: Example, tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> Encoded:
-    """One tagged sentence: a tag at the first sub-token of each word; words that do not fit are counted."""
+def _tagged_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:
+    """Tagged sentences: a tag at the first sub-token of each word; words that do not fit are counted."""
+    sentences = [list(e.words) for e in batch]
+    whole = tokenizer(sentences, is_split_into_words=True, verbose=False)
+    for row, words in enumerate(sentences):
+        # a word of control characters makes no token; the unknown token keeps its place
+        silent = set(range(len(words))) - set(whole.word_ids(row))
+        sentences[row] = [tokenizer.unk_token if i in silent else w for i, w in enumerate(words)]
     got = tokenizer(
-        list(example.words), is_split_into_words=True, truncation=True, max_length=max_length,
-        return_token_type_ids=True,
-    )  # fmt: skip
+        sentences, is_split_into_words=True, truncation=True, max_length=max_length, return_token_type_ids=True
+    )
+    return [_tagged(e, got, row, tag_ids) for row, e in enumerate(batch)]
+
+
+def _tagged(example: Example, got: Any, row: int, tag_ids: dict[str, int]) -> Encoded:
+    """One tagged sentence out of a tokenised batch."""
     tags, starts, last = [], [], None
-    for position, word in enumerate(got.word_ids(0)):
+    for position, word in enumerate(got.word_ids(row)):
         if word is not None and word != last:
             starts.append(position)
             tags.append(tag_ids[example.tags[word]])
+            last = word
         else:
             tags.append(IGNORE)
-        last = word if word is not None else last
     lost = len(example.words) - len(starts)
+    ids, types = got["input_ids"][row], got["token_type_ids"][row]
     return Encoded(
-        example.id, truncated=lost > 0, segments=[got["input_ids"]], token_types=[got["token_type_ids"]],
-        tags=tags, word_starts=starts, lost_words=lost,
+        example.id, truncated=lost > 0, segments=[ids], token_types=[types], tags=tags, word_starts=starts,
+        lost_words=lost,
     )  # fmt: skip
+
+
+def word_tags(example: Example, predicted: Sequence[str]) -> list[str]:
+    """One tag for every word: what truncation lost is ``O`` and so counts against the score."""
+    return [*predicted, *["O"] * (len(example.words) - len(predicted))]

@@ -85,6 +85,15 @@ class Template:
         # whether a training row may make several examples, or none
         self.expands = task.kind == "cloze" or answers_with_referent(task, protocol)
 
+    def identity(self) -> list[Any]:
+        """Everything that decides what a row becomes: part of the key under which its token ids are kept."""
+        task, protocol = self.task, self.protocol
+        return [
+            task.name, task.version, task.kind, task.labels, task.templates, task.segments, task.prepare,
+            task.label_words, protocol.version, protocol.style, protocol.label_words, protocol.scoring,
+            protocol.qa_references, protocol.regression_rounding, protocol.repeat_option, self.suffix, self.family,
+        ]  # fmt: skip
+
     def _has_segments(self) -> bool:
         return self.family == "encoder" and self.task.kind != "tagging"
 
