@@ -57,7 +57,7 @@ let stored = "auto";
 try { stored = localStorage.getItem("theme") ?? "auto"; } catch { /* as above */ }
 setTheme(THEMES.includes(stored) ? stored : "auto", false);
 document.getElementById("nav").append(...VIEWS.filter(([name]) => name !== "gates" || RUNS.some((run) => run.gates)).map(([name, text]) => el("a", { href: address(name), "data-view": name }, text)));
-document.getElementById("foot").append(`${COUNT} runs of ${DATA.ledger}, read ${DATA.made}. Scores are measured, in points, unless a cell says published. This page is one file and fetches nothing.`);
+document.getElementById("foot").append(`${COUNT} run${COUNT === 1 ? "" : "s"} of ${DATA.ledger}, read ${DATA.made}. Scores are measured, in points, unless a cell says published. This page is one file and fetches nothing.`);
 addEventListener("hashchange", () => show(true));
 addEventListener("keydown", (event) => {
   if (event.key === "/" && !/INPUT|SELECT|TEXTAREA/.test(document.activeElement?.tagName)) {

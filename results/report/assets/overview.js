@@ -14,6 +14,7 @@ function overview(settings, change) {
   ].map(([name, value, href]) => el(href ? "a" : "div", { class: "stat", href }, el("b", {}, String(value)), el("span", {}, name)));
   return [
     el("div", { class: "stats" }, cards),
+    COUNT && !real.length ? el("p", { class: "banner fixture" }, "Every run here was made on fixture data or random weights: it shows that the code runs, and no score means anything.") : null,
     comparison(settings, change),
     papers(),
     problems(),
