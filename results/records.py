@@ -94,9 +94,10 @@ class Run:
     def primary_split(self) -> str:
         """The split that the protocol reports."""
         split = self.record.get("primary_split")
-        if split:
-            return str(split)
         splits = list(self.record.get("metrics") or {})
+        if split and (split in splits or not splits):
+            return str(split)
+        # a protocol that reports on test has only the dev set where no labelled test exists
         return "test" if "test" in splits else (splits[-1] if splits else "test")
 
     @property

@@ -20,7 +20,14 @@ def sentences(state: State, table: Table) -> list[str]:
     """The caption, one sentence per entry."""
     said = [table.title + "." if table.title and not table.title.endswith(".") else table.title]
     said += [text for text in state.layout.caption]
-    said += [_spread(state, table), *_facets(state), *_trials(state), *_bold(state, table), *_detectable(state)]
+    said += [
+        _spread(state, table),
+        *_facets(state),
+        *_checkpoints(state),
+        *_trials(state),
+        *_bold(state, table),
+        *_detectable(state),
+    ]
     said += [*_published(state, table), *_kept_out(state, table)]
     return [text for text in said if text]
 
@@ -65,6 +72,19 @@ def _facets(state: State) -> list[str]:
     if lineages:
         plain.append("lineage " + "; ".join(sorted(lineages)))
     return (["Runs: " + ", ".join(plain) + "."] if plain else []) + said
+
+
+def _checkpoints(state: State) -> list[str]:
+    """Say where runs chose their checkpoint on the very split that is reported, as some papers do."""
+    tasks = {
+        str(run.get("task"))
+        for filled in state.filled.values()
+        for run in filled.runs
+        if run.selection_split == run.primary_split and filled.column.kind == "score"
+    }
+    if not tasks:
+        return []
+    return [f"Checkpoints were chosen on the reported split itself (optimistic): {', '.join(sorted(tasks))}."]
 
 
 def _trials(state: State) -> list[str]:

@@ -223,6 +223,15 @@ def test_reproduction_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert reproduction(["papr=dept"]) == 2
 
 
+def test_selection_on_the_reported_split_is_said(tmp_path: Path) -> None:
+    write_run(tmp_path, "pt", test=None, validation=0.8, primary_split="validation")
+    reading = read_runs(tmp_path)
+    table = build(free(reading.runs, "method", "task", {}), reading)
+    assert any("chosen on the reported split" in text for text in table.caption)
+    write_run(tmp_path, "dept", test=None, validation=0.7)
+    assert {run.primary_split for run in read_runs(tmp_path).runs} == {"validation"}
+
+
 def test_commands_fill_a_paper_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper=dept", "table=1", f"ledger.root={tmp_path}", "--commands"]) == 0
     lines = capsys.readouterr().out.splitlines()
