@@ -7,7 +7,9 @@ a grid of thousands of points is planned in seconds.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from functools import cache, lru_cache
 from typing import Any
 
@@ -17,10 +19,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.resolve import CONF, ConfigError, get, resolve
+from conf.resolve import CONF, ConfigError, get, put, resolve
 from conf.schema import FIDELITIES, Config
 from results.identity import flatten, run_id
 
@@ -66,17 +68,19 @@ def compose_raw(overrides: Sequence[str]) -> dict[str, Any]:
     # a wrong choice is left out and the default stands in, so that the other overrides are checked all the same
     texts = tuple(sorted(str(override.input_line) for override in chosen if not wrong[override.key_or_group]))
     try:
-        config = OmegaConf.create(_composed(texts))
+        composed, known = _composed(texts)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([str(error).split("\n")[0]]) from None
-    known = {key for key, _ in flatten(OmegaConf.to_container(config))} | _branches(config)  # type: ignore[arg-type]
+    config = deepcopy(composed)
     for override in values:
         problems += _apply(config, override, known)
     if config.get("fidelity") not in FIDELITIES:
         problems.append(f"fidelity={config.get('fidelity')!r} is not one of {', '.join(FIDELITIES)}")
     if problems:
         raise ConfigError(problems)
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    if any(isinstance(value, str) and "${" in value for _, value in flatten(config)):
+        return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
+    return config
 
 
 def typed(resolved: dict[str, Any]) -> Config:
@@ -85,9 +89,22 @@ def typed(resolved: dict[str, Any]) -> Config:
     Raises:
         ConfigError: a key that no schema has, or a value of the wrong type.
     """
+    # one conversion per group and content: the points of a grid share most of their groups
+    parts = [{key: value} for key, value in resolved.items()]
+    return Config(**{key: _typed(json.dumps(part, default=str)) for part in parts for key in part})
+
+
+def _typed(text: str) -> Any:
+    """A copy of the value that one key of the whole configuration holds, as its schema's dataclass."""
+    return deepcopy(_typed_once(text))
+
+
+@lru_cache(maxsize=4096)
+def _typed_once(text: str) -> Any:
+    ((key, value),) = json.loads(text).items()
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), resolved)
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        found = OmegaConf.merge(OmegaConf.structured(Config), {key: value})[key]  # type: ignore[index]
+        return OmegaConf.to_object(found) if OmegaConf.is_config(found) else found
     except OmegaConfBaseException as error:
         raise ConfigError([_sentence(error)]) from None
 
@@ -107,13 +124,15 @@ def _is_hydras(override: Override) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _composed(chosen: tuple[str, ...]) -> dict[str, Any]:
+def _composed(chosen: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
+    """What Hydra composes from choices of groups, and the dotted keys that may be overridden."""
     held = GlobalHydra.instance().hydra  # inside a Hydra job there is one already: put it back afterwards
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra_compose("config", list(chosen))
-        return OmegaConf.to_container(config)  # type: ignore[return-value]
+        tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+        return tree, {key for key, _ in flatten(tree)} | _branches(tree)
     finally:
         GlobalHydra.instance().hydra = held
 
@@ -127,7 +146,7 @@ def _check_choice(override: Override) -> list[str]:
     return [f"{group}={value}: there is no such {group}. {near or 'There are: ' + ', '.join(options[:40])}"]
 
 
-def _apply(config: DictConfig, override: Override, known: set[str]) -> list[str]:
+def _apply(config: dict[str, Any], override: Override, known: set[str]) -> list[str]:
     """Set one value in `config`; returns what is wrong with it."""
     key = override.key_or_group
     if override.is_delete():
@@ -136,11 +155,14 @@ def _apply(config: DictConfig, override: Override, known: set[str]) -> list[str]
         return [f"{key}: there is no such key. {_nearest(key, known) or 'See --cfg job for all of them'}"]
     if override.is_sweep_override():
         return [f"{override.input_line}: several values make a sweep; add -m"]
-    value = override.value()
-    wrong = _wrong_type(key, value, OmegaConf.select(config, key))
+    value = json.loads(json.dumps(override.value(), default=str))
+    wrong = _wrong_type(key, value, get(config, key))
     if wrong:
         return [wrong]
-    OmegaConf.update(config, key, value, force_add=True)
+    try:
+        put(config, key, value)
+    except (TypeError, AttributeError):
+        return [f"{key}: there is no such key, {key.rpartition('.')[0]} is a value"]
     return []
 
 
@@ -151,13 +173,18 @@ def _is_open(key: str) -> bool:
 
 def _wrong_type(key: str, value: Any, default: Any) -> str | None:
     if key.startswith("method."):
-        if default is None or value is None or isinstance(default, DictConfig):
+        if default is None or value is None or isinstance(default, dict):
             return None
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
         if fits or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)):
             return None
         return f"{key}={value!r}: a {type(default).__name__} is wanted (default {default!r})"
-    nested: Any = value
+    return _misfit(key, json.dumps(value))
+
+
+@lru_cache(maxsize=4096)
+def _misfit(key: str, text: str) -> str | None:
+    value = nested = json.loads(text)
     for part in reversed(key.split(".")):
         nested = {part: nested}
     try:
@@ -183,7 +210,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
-def _branches(config: DictConfig) -> set[str]:
+def _branches(config: dict[str, Any]) -> set[str]:
     """Dotted names of inner nodes (they may be overridden whole: `method.lr={prompt:0.1}`)."""
     found: set[str] = set()
 
@@ -193,7 +220,7 @@ def _branches(config: DictConfig) -> set[str]:
                 found.add(f"{prefix}{key}")
                 walk(value, f"{prefix}{key}.")
 
-    walk(OmegaConf.to_container(config), "")
+    walk(config, "")
     return found | {"task", "method"}
 
 

@@ -60,7 +60,7 @@ def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
     tree |= {"data": {}, "tracking": {}}
     tree["backbone"].setdefault("family", resolved["backbone"]["family"])
     tree = resolve(tree)
-    return tree | {"fidelity": "corrected", "seed": 42}
+    return tree | {"fidelity": "corrected", "seed": 42, "packed": False}
 
 
 def get(tree: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
@@ -130,8 +130,8 @@ def _outside_choices(group: str, values: Mapping[str, Any]) -> list[str]:
 
 
 @cache
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
 def _group_file(group: str, name: str) -> dict[str, Any]:
@@ -139,6 +139,6 @@ def _group_file(group: str, name: str) -> dict[str, Any]:
     path = CONF / group / f"{name}.yaml"
     if not path.exists():
         return {"name": name}
-    values = yaml.safe_load(_read(path)) or {}
+    values = deepcopy(_read(path))
     values.pop("defaults", None)
     return values

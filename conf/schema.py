@@ -63,6 +63,7 @@ class Config:
     plan: bool = False  # print the grid and what it lacks; load nothing
     yes: bool = False  # agree to sweeps of more than 24 hours
     pack: int | None = None  # runs per pack of the packed launcher; null: from memory
+    packed: bool = False  # trained in a pack with dropout on: its random numbers are not those of a run alone
 
 
 FIDELITIES = ("corrected", "author")

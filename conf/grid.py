@@ -1,0 +1,212 @@
+"""From overrides and grids to points: comma lists, ranges and globs, `+sweep=` files, tables, equal tuning.
+
+A point is a mapping of override keys to value texts; whoever chose a key on the command line has it in every point. A
+grid (the key `sweep` of a composed configuration) is a mapping with any of these, applied in this order:
+
+    grid:   {key: [values]}            every combination
+    pairs:  {key: [values], ...}       values of equal place belong together (length 60 with rank 30)
+    rows:   [{key: value, ...}, ...]   the same, written by rows
+    space:  [pattern, ...]             keys of the method's own tuning space that match, every combination
+    trials: N                          N points from the method's own tuning space (equal tuning)
+    parts:  [grid, ...]                further grids, each with `where: {key: value | [values]}` (globs allowed);
+                                       the points of all parts that apply are put side by side
+    by_budget: {released: grid, ...}   the grid that `budget.kind` names (the first one by default)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+
+from conf.compose import compose_raw, groups
+from conf.resolve import ConfigError, get
+from results.identity import flatten
+
+Chosen = dict[str, str]  # override key -> value as it would be written on the command line
+KEYS = ("about", "where", "grid", "pairs", "rows", "space", "trials", "parts", "by_budget", "name")
+UNTUNED = ("none", "majority")
+
+
+def texts(point: Mapping[str, str]) -> list[str]:
+    """The overrides of a point, as on the command line."""
+    return [f"{'+' if key == 'sweep' else ''}{key}={value}" for key, value in point.items()]
+
+
+def as_text(value: Any) -> str:
+    """A YAML value in Hydra's override grammar."""
+    return Override._get_value_element_as_str(value) if not isinstance(value, bool) else str(value).lower()
+
+
+def swept(overrides: Sequence[Override]) -> list[Chosen]:
+    """Every combination of the values that comma lists, ranges and globs name, in the order of a nested loop.
+
+    Raises:
+        ConfigError: a sweep that has no end (an interval), or a glob that matches nothing.
+    """
+    axes: list[list[tuple[str, str]]] = []
+    problems = []
+    for override in overrides:
+        key = override.key_or_group
+        if not override.is_sweep_override():
+            axes.append([(key, override.get_value_element_as_str())])
+            continue
+        try:
+            values = _glob(override) if isinstance(override.value(), Glob) else list(override.sweep_string_iterator())
+        except HydraException:
+            problems.append(
+                f"{override.input_line}: an interval has no points; write a range(start,stop,step) or a list"
+            )
+            continue
+        if not values:
+            problems.append(f"{override.input_line}: matches nothing")
+        axes.append([(key, value) for value in dict.fromkeys(values)])
+    if problems:
+        raise ConfigError(problems)
+    return [dict(chosen) for chosen in itertools.product(*axes)]
+
+
+def expand(spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
+    """The points that a grid makes of one point.
+
+    Args:
+        spec: the grid; see the module's text.
+        point: what is chosen so far.
+        fixed: keys that were chosen on the command line: the grid leaves them alone.
+
+    Raises:
+        ConfigError: the grid is not well formed, or the method has no such space.
+    """
+    _check(spec)
+    held = set(fixed)
+    points = [point]
+    for axis in _axes(spec, held):
+        points = [p | extra for p in points for extra in axis]
+    if spec.get("by_budget"):
+        points = [q for p in points for q in expand(_of_budget(spec["by_budget"], p), p, held)]
+    if spec.get("parts"):
+        points = [q for p in points for q in _parts(spec["parts"], p, held)]
+    if spec.get("space"):
+        points = [q for p in points for q in _space(spec["space"], p, held)]
+    if spec.get("trials"):
+        points = [q for p in points for q in trials(int(spec["trials"]), p, held)]
+    return points
+
+
+def trials(count: int, point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
+    """`count` points from the method's own space, the same ones for the same `budget.seed` and method.
+
+    All listed combinations come before anything else (without repetition); a method whose list is shorter gets
+    further values between its smallest and largest ones, drawn evenly on a logarithmic scale.
+
+    Raises:
+        ConfigError: the method declares no space, or one that has too few values.
+    """
+    config = compose_raw(texts(point))
+    name = config["method"]["name"]
+    if name in UNTUNED:
+        return [point]
+    space = {key: values for key, values in space_of(config).items() if key not in set(fixed)}
+    if not space:
+        raise ConfigError([f"budget.trials={count}: method {name} declares no space to draw from (conf/method)"])
+    # a string seeds Python's generator alike on every machine
+    generator = random.Random(f"{get(config, 'budget.seed', 0)}:{name}:{count}")
+    listed = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    chosen = generator.sample(listed, count) if len(listed) >= count else listed
+    attempts = 0
+    while len(chosen) < count:
+        drawn = {key: _between(values, generator) for key, values in space.items()}
+        if drawn not in chosen:
+            chosen.append(drawn)
+        attempts += 1
+        if attempts > 100 * count:
+            raise ConfigError([f"budget.trials={count}: the space of method {name} has {len(chosen)} points at most"])
+    return [point | {key: as_text(value) for key, value in values.items()} for values in chosen]
+
+
+def space_of(config: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The method's own tuning space on this backbone: full key -> values."""
+    declared = config["method"].get("space") or {}
+    backbone = config["backbone"]
+    block = next((declared[k] for k in (backbone.get("name"), backbone.get("family"), "default") if k in declared), {})
+    return {f"method.{key}": list(values) for key, values in flatten(block)}
+
+
+def applies(where: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a composed configuration meets every condition; a group's condition is on its name."""
+    for key, wanted in where.items():
+        seen = get(config, f"{key}.name" if key in groups() else key)
+        allowed = wanted if isinstance(wanted, list) else [wanted]
+        if not any(
+            fnmatchcase(seen, a) if isinstance(a, str) and isinstance(seen, str) else seen == a for a in allowed
+        ):
+            return False
+    return True
+
+
+def _check(spec: Mapping[str, Any]) -> None:
+    unknown = sorted(set(spec) - set(KEYS))
+    lengths = {key: len(values) for key, values in (spec.get("pairs") or {}).items()}
+    problems = [f"sweep.{key}: not a part of a grid; allowed are {', '.join(KEYS)}" for key in unknown]
+    if len(set(lengths.values())) > 1:
+        problems.append(f"sweep.pairs: the lists must be of one length, not {lengths}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _axes(spec: Mapping[str, Any], held: set[str]) -> list[list[Chosen]]:
+    """The choices of grid, pairs and rows, without the keys that the command line holds."""
+    axes = [
+        [{key: as_text(value)} for value in (values if isinstance(values, list) else [values])]
+        for key, values in (spec.get("grid") or {}).items()
+        if key not in held
+    ]
+    pairs = spec.get("pairs") or {}
+    rows = [dict(zip(pairs, values, strict=True)) for values in zip(*pairs.values(), strict=True)]
+    for table in (rows, spec.get("rows") or []):
+        free = [{key: as_text(value) for key, value in row.items() if key not in held} for row in table]
+        if free:
+            axes.append(_distinct(free))
+    return axes
+
+
+def _parts(parts: Sequence[Mapping[str, Any]], point: Chosen, held: set[str]) -> list[Chosen]:
+    config = compose_raw(texts(point))
+    found = [p for part in parts if applies(part.get("where") or {}, config) for p in expand(part, point, held)]
+    return _distinct(found) or [point]
+
+
+def _space(patterns: Sequence[str], point: Chosen, held: set[str]) -> list[Chosen]:
+    space = space_of(compose_raw(texts(point)))
+    stems = [f"method.{pattern}" for pattern in patterns]
+    keys = [key for key in space if key not in held | set(point) and any(fnmatchcase(key, stem) for stem in stems)]
+    lists = ([as_text(value) for value in space[key]] for key in keys)
+    return [point | dict(zip(keys, values, strict=True)) for values in itertools.product(*lists)]
+
+
+def _of_budget(grids: Mapping[str, Any], point: Chosen) -> Mapping[str, Any]:
+    kind = point.get("budget.kind") or next(iter(grids))
+    if kind not in grids:
+        raise ConfigError([f"budget.kind={kind}: this table has {', '.join(grids)}"])
+    return grids[kind]
+
+
+def _distinct(points: Iterable[Chosen]) -> list[Chosen]:
+    return [dict(items) for items in dict.fromkeys(tuple(point.items()) for point in points)]
+
+
+def _between(values: Sequence[Any], generator: random.Random) -> Any:
+    """A value between the smallest and the largest, to two digits; a listed one where they are no positive numbers."""
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
+    if len(numbers) < len(values) or len(set(numbers)) < 2:
+        return generator.choice(list(values))
+    drawn = math.exp(generator.uniform(math.log(min(numbers)), math.log(max(numbers))))
+    if all(isinstance(v, int) for v in numbers):
+        return round(drawn)
+    return float(f"{drawn:.1e}")

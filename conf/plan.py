@@ -1,0 +1,235 @@
+"""The one planner: a command line becomes named points, and every bad point is said before the first run starts.
+
+It serves `plan=true`, `-m`, tables (`experiment=<paper>/<table>`) and every launcher. Neither torch nor transformers is
+loaded: a plan is made on a machine that has neither data nor models.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from conf.compose import compose, compose_raw, name_run, parse, typed
+from conf.grid import Chosen, expand, swept, texts, trials
+from conf.resolve import ConfigError, get
+from conf.schema import Config
+from results.identity import flatten
+
+CONTROL = ("plan", "yes", "fail_fast", "retry_failed", "retry_stale", "force", "pack", "budget.kind", "budget.trials")
+ENOUGH_WORDS = 6  # keys that a label shows
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a sweep.
+
+    Attributes:
+        chosen: override key -> value text.
+        resolved: its configuration (what run_point takes); config: the same, typed.
+        run_id: its name in the ledger.
+    """
+
+    chosen: Chosen
+    resolved: dict[str, Any] = field(repr=False)
+    config: Config = field(repr=False)
+    run_id: str
+
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides of the same run alone."""
+        return texts({key: value for key, value in self.chosen.items() if key not in CONTROL})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The points of a command line in the order in which they run.
+
+    Attributes:
+        points: distinct runs.
+        varying: override keys in which the points differ.
+        hydra: the overrides that are Hydra's own (launcher and its options).
+        launcher: the launcher's name (basic | joblib | packed | submitit_local | submitit_slurm | another plugin's).
+        command: overrides as given.
+        repeated: points that are the same run as an earlier one.
+    """
+
+    points: list[Point]
+    varying: list[str]
+    hydra: list[str]
+    launcher: str
+    command: list[str]
+    repeated: int = 0
+
+    def label(self, point: Point) -> str:
+        """What is particular about a point."""
+        said = [f"{key.removeprefix('method.')}={point.chosen[key]}" for key in self.varying if key in point.chosen]
+        return " ".join(said[:ENOUGH_WORDS]) or " ".join(point.overrides[:ENOUGH_WORDS])
+
+    def line(self, *more: str, launcher: str | None = None) -> str:
+        """The command that runs this plan, with further overrides."""
+        without = [o for o in self.command if not o.startswith("plan=")]
+        if launcher is not None:
+            without = [o for o in without if not o.startswith("hydra/launcher=")] + [f"hydra/launcher={launcher}"]
+        return shlex.join(["python", "run.py", "-m", *without, *more])
+
+
+def is_sweep(overrides: Sequence[str]) -> bool:
+    """Whether a command line without -m is a multirun by itself: a table, a `+sweep=`, equal tuning."""
+    parsed, _ = parse(_budget_word(overrides))
+    keys = {override.key_or_group for override in parsed}
+    if keys & {"sweep", "budget.trials"} or any(o.key_or_group == "hydra.mode" for o in parsed):
+        return True
+    chosen = [str(o.input_line) for o in parsed if o.key_or_group == "experiment" and not o.is_sweep_override()]
+    try:
+        return bool(chosen) and compose_raw(chosen).get("sweep") is not None
+    except ConfigError:
+        return False
+
+
+def launcher_of(overrides: Sequence[str]) -> str:
+    """The launcher that a command line names."""
+    names = [o.split("=", 1)[1] for o in overrides if o.startswith("hydra/launcher=")]
+    return names[-1] if names else "basic"
+
+
+def make_plan(overrides: Sequence[str]) -> Plan:
+    """Plan a command line.
+
+    Raises:
+        ConfigError: every problem of every point, each said once.
+    """
+    given = _budget_word(overrides)
+    parsed, problems = parse(given)
+    own = [o for o in parsed if not o.is_hydra_override()]
+    points: list[Chosen] = []
+    starts: list[Chosen] = []
+    try:
+        starts = swept(own)
+    except ConfigError as error:
+        problems += error.problems
+    for start in starts:
+        try:
+            points += _grid(start, own)
+        except ConfigError as error:
+            problems += error.problems
+    made, found = _compose_all(points)
+    problems += found
+    if not problems:
+        problems += _unequal_caps(made)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    distinct = list({point.run_id: point for point in reversed(made)}.values())[::-1]
+    return Plan(
+        points=_by_backbone(distinct),
+        varying=_varying([point.chosen for point in distinct]),
+        hydra=[str(o.input_line) for o in parsed if o.is_hydra_override()],
+        launcher=launcher_of(given),
+        command=given,
+        repeated=len(made) - len(distinct),
+    )
+
+
+def points_of(chosen: Sequence[Chosen]) -> list[Point]:
+    """Composed and named points.
+
+    Raises:
+        ConfigError: every problem of every point, each said once.
+    """
+    made, problems = _compose_all(chosen)
+    if problems:
+        raise ConfigError(problems)
+    return made
+
+
+def _budget_word(overrides: Sequence[str]) -> list[str]:
+    """`budget=released` is short for `budget.kind=released`."""
+    return [f"budget.kind={o[7:]}" if o.startswith("budget=") and "{" not in o else o for o in overrides]
+
+
+def _grid(start: Chosen, own: Sequence[Override]) -> list[Chosen]:
+    """The points that the grid of an experiment or of `+sweep=` makes of one point."""
+    fixed = {override.key_or_group for override in own}
+    config = compose_raw(texts(start))
+    spec = config.get("sweep") or {}
+    point = {key: value for key, value in start.items() if key not in ("sweep", "plan")}
+    points = expand(spec, point, fixed)
+    count = get(config, "budget.trials")
+    if count and not spec.get("trials"):
+        points = [q for p in points for q in trials(int(count), p, fixed)]
+    return points
+
+
+def _compose_all(points: Sequence[Chosen]) -> tuple[list[Point], list[str]]:
+    """Composed points, and the problems of the others with the first point that has each."""
+    made: list[Point] = []
+    problems: dict[str, list[str]] = defaultdict(list)
+    varying = _varying(points)
+    for chosen in points:
+        try:
+            made.append(_compose(chosen))
+        except ConfigError as error:
+            for problem in error.problems:
+                problems[problem].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
+        except ValueError as error:  # data that cannot be had or read
+            problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
+    many = len(points) > 1
+    return made, [problem + (_where(labels, len(points)) if many else "") for problem, labels in problems.items()]
+
+
+def _where(labels: Sequence[str], total: int) -> str:
+    if len(labels) == total:
+        return " (every point)"
+    first = f" ({labels[0]}"
+    return first + (f" and {len(labels) - 1} more of {total} points)" if len(labels) > 1 else ")")
+
+
+def _compose(chosen: Chosen) -> Point:
+    resolved = compose(texts(chosen))
+    if resolved.get("sweep"):  # the grid is not a part of the point
+        resolved["sweep"] = {"name": resolved["sweep"].get("name") or resolved.get("experiment")}
+    config = typed(resolved)
+    return Point(chosen, resolved, config, name_run(resolved, config)[0])
+
+
+def _unequal_caps(points: Sequence[Point]) -> list[str]:
+    """Equal tuning means the same cap on steps for every method of a task."""
+    caps: dict[tuple[str, str], dict[int | None, str]] = defaultdict(dict)
+    for point in points:
+        if point.config.budget.trials or (point.config.sweep or {}).get("name") == "fair_8":
+            config = point.config
+            caps[config.task.name, config.backbone.name].setdefault(config.runner.max_steps, config.method["name"])
+    return [
+        f"equal tuning on {task} with {backbone} needs one cap on steps, not "
+        f"{', '.join(f'{steps} ({method})' for steps, method in found.items())}; give runner.max_steps=N"
+        for (task, backbone), found in caps.items()
+        if len(found) > 1
+    ]
+
+
+def _varying(points: Sequence[Chosen]) -> list[str]:
+    """Keys whose values are not the same in all points."""
+    keys = dict.fromkeys(key for point in points for key in point)
+    return [key for key in keys if len({point.get(key) for point in points}) > 1]
+
+
+def _by_backbone(points: list[Point]) -> list[Point]:
+    """Points with one backbone stand together, so that it is loaded once."""
+    first: dict[str, int] = {}
+    for point in points:
+        first.setdefault(_backbone(point), len(first))
+    return sorted(points, key=lambda point: first[_backbone(point)])
+
+
+def _backbone(point: Point) -> str:
+    return repr(sorted(flatten(point.resolved["backbone"]), key=str)) + point.config.runner.precision
+
+
+def processes() -> tuple[int, int]:
+    """(rank, number) of this process under torchrun, without torch."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
