@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.config import TaskConfig
+from tasks.entities import tags_of_text
 from tasks.examples import Example
+from tasks.scoring import same_referent
 
 
 def answer_of(task: TaskConfig, example: Example, index: int) -> str:
@@ -14,16 +16,28 @@ def answer_of(task: TaskConfig, example: Example, index: int) -> str:
 
 
 def parse_answer(task: TaskConfig, example: Example, text: str) -> Any:
-    """What a generated text answers; an unusable one stays as it is and counts as wrong."""
+    """What a generated text answers; an unusable one stays as it is and counts as wrong.
+
+    Entities written as text become tags; WSC's referent becomes the label that T5's rule gives it.
+    """
+    if task.kind == "tagging":
+        return tags_of_text(example.words, text)
+    if asks_for_referent(task, example):
+        return task.labels[int(same_referent(text, example.references[0]))]
     return text
 
 
 def reference_of(task: TaskConfig, example: Example) -> Any:
     """The gold in the form of a prediction: word, number, tags, or every accepted answer."""
     if task.kind == "regression":
-        return example.label
+        return float(example.references[0])
     if task.kind == "tagging":
         return list(example.tags)
     if task.kind in ("qa", "cloze"):
         return list(example.references)
-    return example.target
+    return example.references[1] if asks_for_referent(task, example) else example.target
+
+
+def asks_for_referent(task: TaskConfig, example: Example) -> bool:
+    """Whether the answer is WSC's referent itself (Lester et al. 2021): references are (referent, label name)."""
+    return task.kind == "classification" and not example.choices

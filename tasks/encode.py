@@ -94,8 +94,11 @@ def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
 
 
 def _ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
-    """Token ids without truncation (and without the tokenizer's warning about length)."""
-    return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"] if texts else []
+    """Token ids without truncation, straight from the Rust tokenizer: no offsets, no masks, every core."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    return [e.ids for e in backend.encode_batch_fast(texts, add_special_tokens=special)] if texts else []
 
 
 class AnswerEncoder:
@@ -105,6 +108,7 @@ class AnswerEncoder:
         self.tokenizer = tokenizer
         self.end = [tokenizer.eos_token_id] if eos else []
         self.cache: dict[str, list[int]] = {}
+        self.sets: dict[tuple[str, ...], list[list[int]]] = {}
         # SentencePiece tokenizers with a dummy prefix put the space there themselves
         first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["a"], special=False)[0])[0]
         self.lead = " " if family == "llama" and not first.startswith("▁") else ""
@@ -115,6 +119,14 @@ class AnswerEncoder:
         for answer, ids in zip(new, _ids(self.tokenizer, [self.lead + a for a in new], special=False), strict=True):
             self.cache[answer] = ids + self.end
         return [list(self.cache[a]) for a in answers]
+
+    def choices(self, answers: tuple[str, ...]) -> list[list[int]]:
+        """Ids of an example's candidates; most tasks have one set of them for all rows."""
+        if answers not in self.sets:
+            if len(self.sets) > BATCH:  # candidates differ from row to row: nothing to keep
+                self.sets.clear()
+            self.sets[answers] = self(list(answers))
+        return [list(ids) for ids in self.sets[answers]]
 
 
 def _text_batch(
@@ -144,7 +156,7 @@ def _text_batch(
             source = ids + end
         if max_target_length and len(target) > max_target_length:
             target, truncated = target[: max_target_length - 1] + answers.end, True
-        encoded = Encoded(example.id, source, target, answers(list(example.choices)), example.label, truncated)
+        encoded = Encoded(example.id, source, target, answers.choices(example.choices), example.label, truncated)
         out.append(encoded)
     return out
 

@@ -41,6 +41,25 @@ def from_text(text: str) -> list[tuple[str, str]]:
     return out
 
 
+def tags_of_text(words: Sequence[str], text: str) -> list[str]:
+    """IOB2 tags of a generated answer: each entity at its first free place, left to right.
+
+    An entity that is not in the sentence is appended past its end, so that it still counts as a wrong prediction.
+    """
+    tags, at, lost = ["O"] * len(words), 0, 0
+    for kind, phrase in from_text(text):
+        wanted = phrase.split()
+        places = [i for i in range(len(words) - len(wanted) + 1) if list(words[i : i + len(wanted)]) == wanted]
+        free = [i for i in places if wanted and set(tags[i : i + len(wanted)]) == {"O"}]
+        start = next((i for i in free if i >= at), free[0] if free else None)
+        if start is None:
+            lost += 1
+            continue
+        at = start + len(wanted)
+        tags[start:at] = [f"B-{kind}", *[f"I-{kind}"] * (len(wanted) - 1)]
+    return tags + ["B-absent"] * lost
+
+
 def bio(length: int, found: Sequence[Span]) -> list[str]:
     """IOB2 tags of a sentence from spans that do not overlap."""
     tags = ["O"] * length

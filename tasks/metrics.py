@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.config import ProtocolConfig, TaskConfig
-from tasks.scoring import INVALID, same_referent
-from tasks.templates import answers_with_referent, label_words
+from tasks.scoring import INVALID
+from tasks.templates import label_words
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # STS-B: the author code's -1, or the middle of the scale 0..5
@@ -19,9 +19,8 @@ UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # STS-B: the author code's -1, or
 class Prediction:
     """What was answered for one example.
 
-    ``prediction`` is the answered word (classification; encoders too: ``example.choices[argmax]``), text (QA, ReCoRD,
-    entities written as text), number (regression) or one tag per word (tagging by an encoder); ``reference`` is the
-    gold: ``example.references`` (a single one may stand alone), or the tags.
+    Both in the forms that tasks/answers.py gives: the answered word (classification; WSC's referent as a label), text
+    (QA, ReCoRD; the reference has every accepted answer), a number, or one tag per word.
     """
 
     id: str
@@ -51,9 +50,6 @@ def _scores(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Pr
         texts = [str(p.prediction) for p in predictions]
         return compute("answers", predictions=texts, references=[_list(p.reference) for p in predictions])
     if task.kind == "tagging":
-        if isinstance(predictions[0].prediction, str):
-            written = {"predictions": [p.prediction for p in predictions]}
-            return compute("written_entities", **written, references=[_one(p.reference) for p in predictions])
         tags = [list(p.prediction) for p in predictions]
         return compute("entities", predictions=tags, references=[list(p.reference) for p in predictions])
     if task.kind == "regression":
@@ -93,10 +89,6 @@ def class_ids(
     task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Prediction]
 ) -> tuple[list[int], list[int]]:
     """Class ids of answers and golds; an answer that is no label word is -1 (string equality after strip)."""
-    first = predictions[0].reference
-    if answers_with_referent(task, protocol) and not isinstance(first, str) and len(first) == 2:
-        got = [int(same_referent(str(p.prediction), p.reference[0])) for p in predictions]
-        return got, [task.labels.index(p.reference[1]) for p in predictions]
     ids = {word: i for i, word in enumerate(label_words(task, protocol) or task.labels)}
     gold = [ids.get(str(_one(p.reference)).strip(), INVALID) for p in predictions]
     if INVALID in gold:

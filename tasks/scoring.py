@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.entities import from_text, spans
+from tasks.entities import spans
 
 INVALID = -1
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -115,15 +115,10 @@ def qa(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[
     return {"em": float(scores[:, 0].mean()), "f1": float(scores[:, 1].mean())}
 
 
-def entity_counts(prediction: Sequence[str] | str, reference: Sequence[str] | str) -> tuple[int, int, int]:
-    """(right, predicted, gold) entities of one sentence: strict IOB2 spans of tags, or entities written as text."""
-    got: Counter[tuple]
-    gold: Counter[tuple]
-    if isinstance(reference, str):
-        got, gold = Counter(from_text(str(prediction))), Counter(from_text(reference))
-    else:
-        got, gold = Counter(spans(list(prediction))), Counter(spans(list(reference)))
-    return sum((got & gold).values()), sum(got.values()), sum(gold.values())
+def entity_counts(prediction: Sequence[str], reference: Sequence[str]) -> tuple[int, int, int]:
+    """(right, predicted, gold) entities of one sentence under strict IOB2."""
+    got, gold = set(spans(prediction)), set(spans(reference))
+    return len(got & gold), len(got), len(gold)
 
 
 def micro_f1(counts: ArrayLike) -> dict[str, float]:
@@ -136,7 +131,7 @@ def micro_f1(counts: ArrayLike) -> dict[str, float]:
     }
 
 
-def entities(predictions: Sequence[Sequence[str] | str], references: Sequence[Sequence[str] | str]) -> dict[str, float]:
+def entities(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """Entity micro-F1 with precision and recall."""
     return micro_f1([entity_counts(p, r) for p, r in zip(predictions, references, strict=True)])
 
