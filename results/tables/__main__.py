@@ -21,9 +21,10 @@ from typing import Any
 
 from results.records import DEFAULT_ROOT, read_runs
 from results.tables.build import Options, build
+from results.tables.latex import latex
 from results.tables.layout import Layout, LayoutError, free, load, tables_of
 from results.tables.model import Table
-from results.tables.render import FORMATS, html_page, latex, render
+from results.tables.render import FORMATS, html_page, render
 
 DEFAULTS: dict[str, str] = {
     "paper": "",

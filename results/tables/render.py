@@ -8,7 +8,9 @@ import io
 from collections.abc import Callable
 from itertools import groupby
 
-from results.tables.model import VERDICT_SIGNS, Cell, Column, Table
+from results.tables.latex import latex
+from results.tables.model import Cell, Column, Table
+from results.tables.pieces import heading, legend, letter, parts
 
 CSV_COLUMNS = (
     "paper",
@@ -26,23 +28,6 @@ CSV_COLUMNS = (
     "verdict",
     "run_ids",
 )
-LEGEND = "= reproduced, ≠ differs, ? inconclusive, n/c not comparable"
-LATEX_ESCAPES = {c: "\\" + c for c in "&%$#_{}"} | {
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "≠": r"$\neq$",
-    "→": r"$\rightarrow$",
-    "–": "--",
-    "−": "$-$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "α": r"$\alpha$",
-    "·": r"$\cdot$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
 HTML_STYLE = (
     "table.paper{border-collapse:collapse;font:14px/1.4 system-ui,sans-serif}"
     "table.paper td,table.paper th{padding:.25em .6em;text-align:right;white-space:nowrap}"
@@ -64,59 +49,10 @@ def render(table: Table, form: str = "markdown") -> str:
     return FORMATS[form](table)
 
 
-def number(value: float, column: Column) -> str:
-    """A number as its column shows it."""
-    return f"{value:,.{column.digits}f}"
-
-
-def parts(cell: Cell, column: Column, notes: list[str]) -> tuple[str, str, str, str]:
-    """The pieces of a cell: value, spread with n, published with difference and verdict, footnote marks."""
-    value = number(cell.value, column) if cell.value is not None else cell.text
-    spread = ""
-    if cell.value is not None and cell.spread is not None:
-        spread = f"± {cell.spread:.{max(column.digits, 1)}f}"
-    if cell.n and column.kind not in ("parameters", "size", "average"):
-        spread = f"{spread} ({cell.n})".strip()
-    beside = ""
-    if cell.published is not None:
-        inner = number(cell.published, column)
-        if cell.published_std is not None:
-            inner += f" ± {cell.published_std:.1f}"
-        if cell.difference is not None:
-            inner += f", {cell.difference:+.1f}"
-        if cell.verdict:
-            inner += f" {VERDICT_SIGNS[cell.verdict]}"
-        beside = f"[{inner}]"
-    elif cell.published_note:
-        beside = f"[{cell.published_note}]"
-    marks = ",".join(_letter(notes.index(note)) for note in cell.footnotes)
-    return value, spread, beside, marks
-
-
-def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("a") + rest) + letters
-    return letters
-
-
-def _used_legend(table: Table) -> str:
-    """The meaning of brackets and signs, where there are any."""
-    cells = [cell for row in table.rows for cell in row.cells.values()]
-    if any(cell.verdict for cell in cells):
-        return f"In square brackets the published value, the difference and a verdict: {LEGEND}."
-    if any(cell.published is not None for cell in cells):
-        return "In square brackets the published value."
-    return ""
-
-
 def markdown(table: Table) -> str:
     """Markdown: aligned pipes, bold for the best, numbered footnotes, the caption below."""
     notes = table.footnotes()
-    grid = [[""] + [_heading(column) for column in table.columns]]
+    grid = [[""] + [heading(column) for column in table.columns]]
     for row in table.rows:
         line = [row.label]
         for column in table.columns:
@@ -132,17 +68,12 @@ def markdown(table: Table) -> str:
     ]
     rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
     out.insert(1, rule)
-    legend = _used_legend(table)
-    text = " ".join([*table.caption, legend]).strip()
+    said = legend(table)
+    text = " ".join([*table.caption, said]).strip()
     out += ["", text] if text else []
     for index, note in enumerate(notes):
-        out += ["", f"<sup>{_letter(index)}</sup> {note}"]
+        out += ["", f"<sup>{letter(index)}</sup> {note}"]
     return "\n".join(out) + "\n"
-
-
-def _heading(column: Column) -> str:
-    """A column's heading in one line."""
-    return f"{column.label} ({column.note})" if column.note else column.label
 
 
 def _pad(text: str, width: int, index: int) -> str:
@@ -172,68 +103,6 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
-def escape_latex(text: str) -> str:
-    """Text that LaTeX sets as it reads."""
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
-
-
-def latex(table: Table, standalone: bool = True) -> str:
-    """LaTeX with booktabs; a whole small document by default, so that it compiles as it is.
-
-    The part between the two marker comments is the table environment to paste into a paper; provenance
-    stands in comments after it.
-    """
-    notes = table.footnotes()
-    body = [
-        "% --- table (needs booktabs, graphicx) ---",
-        r"\begin{table}[t]\centering\small",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
-        r"\toprule",
-        *_latex_groups(table),
-        " & ".join(["", *(escape_latex(_heading(column)) for column in table.columns)]) + r" \\",
-        r"\midrule",
-    ]
-    for row in table.rows:
-        line = [escape_latex(row.label)]
-        for column in table.columns:
-            cell = row.cells.get(column.key, Cell(text="–"))
-            value, spread, beside, marks = (escape_latex(part) for part in parts(cell, column, notes))
-            value = rf"\textbf{{{value}}}" if cell.best and value else value
-            first = value + (rf"\textsuperscript{{{marks}}}" if marks else "")
-            first += rf" {{\scriptsize {spread}}}" if spread else ""
-            line.append(rf"\shortstack[r]{{{first}\\ {{\scriptsize {{}}{beside}}}}}" if beside else first)
-        body.append(" & ".join(line) + r" \\")
-    caption = escape_latex(" ".join([*table.caption, _used_legend(table)]).strip())
-    for index, note in enumerate(notes):
-        caption += rf" \textsuperscript{{{_letter(index)}}} {escape_latex(note)}"
-    body += [r"\bottomrule", r"\end{tabular}}", rf"\caption{{{caption}}}", r"\end{table}", "% --- end of table ---"]
-    for row in table.rows:
-        for column in table.columns:
-            made = row.cells.get(column.key)
-            if made and made.provenance:
-                body.append(f"% {row.label} / {column.label}: {made.provenance}")
-    text = "\n".join(body) + "\n"
-    if not standalone:
-        return text
-    head = "\\documentclass{article}\n\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs,graphicx}\n"
-    return head + "\\begin{document}\n" + text + "\\end{document}\n"
-
-
-def _latex_groups(table: Table) -> list[str]:
-    """A heading row over groups of columns, with rules under each."""
-    if not any(column.group for column in table.columns):
-        return []
-    cells, rules, at = [""], [], 2
-    for group, members in groupby(table.columns, key=lambda column: column.group):
-        width = len(list(members))
-        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
-        if group:
-            rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}")
-        at += width
-    return [" & ".join(cells) + r" \\", "".join(rules)]
-
-
 def html_text(table: Table) -> str:
     """An HTML fragment: one `<table>` with provenance in title attributes and raw values for sorting."""
     notes = table.footnotes()
@@ -242,15 +111,15 @@ def html_text(table: Table) -> str:
         groups = [(g, len(list(m))) for g, m in groupby(table.columns, key=lambda column: column.group)]
         cells = "".join(f'<th colspan="{width}" scope="colgroup">{html.escape(g)}</th>' for g, width in groups)
         out.append(f"<tr><th></th>{cells}</tr>")
-    heads = "".join(f'<th scope="col">{html.escape(_heading(column))}</th>' for column in table.columns)
+    heads = "".join(f'<th scope="col">{html.escape(heading(column))}</th>' for column in table.columns)
     out += [f'<tr><th scope="col">method</th>{heads}</tr>', "</thead>", "<tbody>"]
     for row in table.rows:
         cells = "".join(_html_cell(row.cells.get(c.key, Cell(text="–")), c, notes) for c in table.columns)
         out.append(f'<tr><th scope="row">{html.escape(row.label)}</th>{cells}</tr>')
     out += ["</tbody>"]
-    caption = html.escape(" ".join([*table.caption, _used_legend(table)]).strip())
+    caption = html.escape(" ".join([*table.caption, legend(table)]).strip())
     for index, note in enumerate(notes):
-        caption += f"<br><sup>{_letter(index)}</sup> {html.escape(note)}"
+        caption += f"<br><sup>{letter(index)}</sup> {html.escape(note)}"
     out += [f"<caption>{caption}</caption>" if caption else "", "</table>"]
     return "\n".join(line for line in out if line) + "\n"
 
