@@ -22,6 +22,7 @@ from results.tables.build import Options, build
 from results.tables.layout import LayoutError, papers, tables_of
 from results.tables.layout import load as load_layout
 from results.tables.model import Cell, Table
+from results.tables.pieces import points
 
 OUT_OF_SCOPE = (
     "ADePT's code-generation task (MBPP)",
@@ -70,7 +71,7 @@ def page(reading: Reading, wanted: Sequence[str], options: Options | None = None
         "",
         f"The ledger holds {len(real)} runs on real data and weights ({_counts(real)})"
         f"{', and ' + str(len(reading.problems)) + ' folders that could not be read' if reading.problems else ''}. "
-        f"*Reproduced* means equivalent within {options.margin:g} points, a margin declared beforehand (two one-sided "
+        f"*Reproduced* means equivalent within {points(options.margin)}, a margin declared beforehand (two one-sided "
         "tests at 95%); one run is never enough, and a published cell whose split, seeds or selection is unknown "
         "cannot be reproduced, only matched.",
         "",
@@ -139,12 +140,12 @@ def not_run(paper: str, tables: Sequence[Table], reference: Reference | None) ->
         f"- {place}: {cell.text}: {'; '.join(cell.footnotes)}"
         for table in tables
         for place, cell in cells_of(table)
-        if cell.value is None and cell.footnotes
+        if cell.value is None and cell.text not in ("missing", "–")
     ]
     missing: Counter[str] = Counter()
     for table in tables:
         for row in table.rows:
-            count = sum(c.value is None and not c.footnotes and bool(c.command) for c in row.cells.values())
+            count = sum(c.value is None and c.text == "missing" and bool(c.command) for c in row.cells.values())
             if count:
                 missing[f"{table.name}: {row.label}"] += count
     out = failed

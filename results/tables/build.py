@@ -234,7 +234,8 @@ def _average_cell(state: State, index: int, column: ColumnSpec, row: Row) -> Cel
         cell.value = sum(means) / len(means)
         cell.n = min(part.n for part in parts)
     else:
-        cell.text = f"{len(means)}/{len(tasks)}" if means else "missing"
+        run_here = any(part.text != "–" for part in parts)
+        cell.text = f"{len(means)}/{len(tasks)}" if means else "missing" if run_here else "–"
     return cell
 
 

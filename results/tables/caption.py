@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from results.statistics import minimal_detectable_difference
 from results.tables.layout import SETTINGS
 from results.tables.model import Table
+from results.tables.pieces import points
 
 MEASURED = ("rate", "eval_rate", "bytes", "seconds")
 # metrics whose standard error from one run is that of a proportion
@@ -119,7 +120,7 @@ def _bold(state: State, table: Table) -> list[str]:
         return [f"Bold: the highest of its column{note}."]
     said = (
         "Bold: the best of its column and all that are not significantly worse (hierarchical bootstrap over seeds "
-        f"and examples, {state.contests} comparisons, Holm, 5%)."
+        f"and examples; averages: exact sign flips over tasks; {state.contests} comparisons, Holm, 5%)."
     )
     if state.untested:
         said += f" {state.untested} cells could not be tested, for want of predictions."
@@ -160,7 +161,7 @@ def _published(state: State, table: Table) -> list[str]:
         said.append("Cells without a published value: not on file.")
     if any(cell.verdict for cell in cells):
         said.append(
-            f"Reproduced: equivalent within {state.options.margin:g} points, a margin declared beforehand "
+            f"Reproduced: equivalent within {points(state.options.margin)}, a margin declared beforehand "
             "(two one-sided tests, 95%); one run is never enough."
         )
     whys = sorted({cell.verdict_why for cell in cells if cell.verdict == "not comparable"})

@@ -11,7 +11,7 @@ from results.bootstrap import Sums, hierarchical_bootstrap
 from results.metric_sums import sums_of
 from results.records import Run
 from results.reference import NOT_APPLICABLE, Entry, Reference, load
-from results.statistics import binomial_error, equivalence, holm
+from results.statistics import binomial_error, equivalence, holm, sign_flip
 from results.tables.model import Cell, Table
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def beside(cell: Cell, entry: Entry) -> None:
     cell.published, cell.published_std = entry.value, entry.spread
     quoted = "quoted from" if entry.quoted else "from"
     cell.published_note = f"{quoted} {entry.source}" + (f"; {entry.remark}" if entry.remark else "")
+    if entry.remark and "printed" in entry.remark:  # a doubtful or corrected copy is said in the table itself
+        cell.footnotes.append(f"published: {entry.remark}")
 
 
 def verdict(state: State, filled: Filled, entry: Entry) -> None:
@@ -164,7 +166,7 @@ def mark_best(state: State, table: Table) -> None:
             continue
         top, best = max(scored, key=lambda pair: pair[1].value or 0.0)
         best.best = True
-        if column.kind != "score" or not state.options.significance:
+        if not state.options.significance:
             continue
         for index, cell in scored:
             if cell is best:
@@ -172,7 +174,10 @@ def mark_best(state: State, table: Table) -> None:
             if cell.value == best.value:
                 cell.best = True
                 continue
-            p = p_value(state, state.filled[top, column.key], state.filled[index, column.key])
+            if column.kind == "average":
+                p = p_over_tasks(state, table, column.key, top, index)
+            else:
+                p = p_value(state, state.filled[top, column.key], state.filled[index, column.key])
             if p is None:
                 untested.append(cell)
             else:
@@ -180,6 +185,18 @@ def mark_best(state: State, table: Table) -> None:
     for (cell, _), adjusted in zip(contests, holm([p for _, p in contests]), strict=True):
         cell.best = adjusted > LEVEL
     state.contests, state.untested = len(contests), len(untested)
+
+
+def p_over_tasks(state: State, table: Table, key: str, best: int, other: int) -> float | None:
+    """p of the difference between two rows over the tasks of an average (exact sign flips, RTE once)."""
+    column = next(column for column in state.layout.columns if column.key == key)
+    differences: dict[str, list[float]] = {}
+    for part in [k for group in column.of for k in ((group,) if isinstance(group, str) else group)]:
+        a, b = table.rows[best].cells[part], table.rows[other].cells[part]
+        if a.value is None or b.value is None:
+            return None
+        differences.setdefault(a.task, []).append(a.value - b.value)
+    return sign_flip({task: sum(values) / len(values) for task, values in differences.items()})
 
 
 def p_value(state: State, best: Filled, other: Filled) -> float | None:

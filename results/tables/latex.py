@@ -53,6 +53,8 @@ def latex(table: Table, standalone: bool = True) -> str:
             cell = row.cells.get(column.key, Cell(text="–"))
             line.append(_latex_cell(cell, column, notes))
         body.append(" & ".join(line) + r" \\")
+        if any(cell.published is not None for cell in row.cells.values()):
+            body.append(r"\addlinespace[3pt]")
     caption = escape_latex(" ".join([*table.caption, legend(table)]).strip())
     if any(NOT_ON_FILE in cell.published_note for row in table.rows for cell in row.cells.values()):
         caption += " n/f: published, but not on file."

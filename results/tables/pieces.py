@@ -8,6 +8,11 @@ NOT_ON_FILE = "not on file"
 LEGEND = "= reproduced, ≠ differs, ? inconclusive, n/c not comparable"
 
 
+def points(margin: float) -> str:
+    """1 point, 0.5 points."""
+    return f"{margin:g} point" + ("" if margin == 1 else "s")
+
+
 def number(value: float, column: Column) -> str:
     """A number as its column shows it."""
     return f"{value:,.{column.digits}f}"

@@ -127,7 +127,8 @@ def html_text(table: Table) -> str:
 def _html_cell(cell: Cell, column: Column, notes: list[str]) -> str:
     """One `<td>`."""
     value, spread, beside, marks = (html.escape(part) for part in parts(cell, column, notes))
-    title = "; ".join(x for x in (cell.provenance, cell.verdict_why, cell.command) if x)
+    said = (cell.provenance, cell.published_note, cell.verdict_why, cell.command)
+    title = "; ".join(x for x in said if x)
     inside = value + (f"<sup>{marks}</sup>" if marks else "")
     inside += f' <span class="spread">{spread}</span>' if spread else ""
     inside += f' <span class="published">{beside}</span>' if beside else ""

@@ -142,6 +142,25 @@ def test_bold_takes_in_what_is_not_significantly_worse(tmp_path: Path) -> None:
     assert sum(row.cells["task=demo/movie_reviews"].best for row in plain.rows) == 1
 
 
+def test_averages_are_compared_over_tasks(tmp_path: Path) -> None:
+    tasks = ("mnli", "qqp", "qnli", "sst2", "mrpc", "rte")
+    for index, task in enumerate(tasks):
+        for method, score in (("pt", 0.5), ("dept", 0.9), ("lora", 0.9 + (0.01 if index % 2 else -0.012))):
+            write_run(tmp_path, method, f"glue/{task}", test=score, n=100)
+    spec = {
+        "columns": {task: {"task": f"glue/{task}"} for task in tasks} | {"mean": {"of": list(tasks)}},
+        "rows": [{"label": m, "where": {"method": m}} for m in ("pt", "dept", "lora")],
+    }
+    table = build(parse("x", "1", spec), read_runs(tmp_path), Options())
+    assert [row.cells["mean"].best for row in table.rows] == [True, True, True]  # 6 tasks: p = 2 / 64, Holm
+    assert [row.cells["rte"].best for row in table.rows] == [False, False, True]
+
+
+def test_doubtful_copies_are_said_in_the_table() -> None:
+    notes = build(load("dept", "2"), read_runs(Path("nowhere"))).footnotes()
+    assert any("printed 76.0" in note for note in notes) and any("71.7" in note for note in notes)
+
+
 def test_predictions_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
     for method in ("pt", "dept"):
         write_run(tmp_path, method, test=0.80 if method == "pt" else 0.81, n=200, predictions=answers(0.5))
