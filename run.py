@@ -30,6 +30,14 @@ def main(arguments: Sequence[str]) -> int:
         return _hydra(arguments)
     if flags and flags[0] in ("--cfg", "-c"):
         return _show(arguments)
+    from conf.plan import is_sweep, launcher_of
+
+    if any(flag in ("-m", "--multirun") for flag in flags) or "plan=true" in overrides or is_sweep(overrides):
+        from runners.sweep import main as sweep
+
+        return sweep(overrides)
+    if launcher_of(overrides) != "basic":
+        return _refuse([f"hydra/launcher={launcher_of(overrides)}: one run needs no launcher; add -m for a sweep"])
     try:
         resolved = compose(overrides)
     except ConfigError as error:

@@ -90,8 +90,8 @@ def typed(resolved: dict[str, Any]) -> Config:
         ConfigError: a key that no schema has, or a value of the wrong type.
     """
     # one conversion per group and content: the points of a grid share most of their groups
-    parts = [{key: value} for key, value in resolved.items()]
-    return Config(**{key: _typed(json.dumps(part, default=str)) for part in parts for key in part})
+    parts = {key: json.dumps({key: value}, default=str) for key, value in resolved.items() if key != "method"}
+    return Config(method=deepcopy(resolved["method"]), **{key: _typed(text) for key, text in parts.items()})
 
 
 def _typed(text: str) -> Any:

@@ -58,11 +58,9 @@ def swept(overrides: Sequence[Override]) -> list[Chosen]:
             axes.append([(key, override.get_value_element_as_str())])
             continue
         try:
-            values = _glob(override) if isinstance(override.value(), Glob) else list(override.sweep_string_iterator())
+            values = _values(override)
         except HydraException:
-            problems.append(
-                f"{override.input_line}: an interval has no points; write a range(start,stop,step) or a list"
-            )
+            problems.append(f"{override.input_line}: an interval has no points; write range(start,stop,step) or a list")
             continue
         if not values:
             problems.append(f"{override.input_line}: matches nothing")
@@ -142,12 +140,21 @@ def applies(where: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a composed configuration meets every condition; a group's condition is on its name."""
     for key, wanted in where.items():
         seen = get(config, f"{key}.name" if key in groups() else key)
-        allowed = wanted if isinstance(wanted, list) else [wanted]
-        if not any(
-            fnmatchcase(seen, a) if isinstance(a, str) and isinstance(seen, str) else seen == a for a in allowed
-        ):
+        if not any(_fits(seen, value) for value in (wanted if isinstance(wanted, list) else [wanted])):
             return False
     return True
+
+
+def _fits(seen: Any, wanted: Any) -> bool:
+    return fnmatchcase(seen, wanted) if isinstance(seen, str) and isinstance(wanted, str) else bool(seen == wanted)
+
+
+def _values(override: Override) -> list[str]:
+    """Value texts of a sweep; a glob runs over every option of its group (`task=glob(superglue/*)`)."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return list(value.filter(groups().get(override.key_or_group, [])))
+    return list(override.sweep_string_iterator())
 
 
 def _check(spec: Mapping[str, Any]) -> None:

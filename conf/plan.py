@@ -57,6 +57,7 @@ class Plan:
         launcher: the launcher's name (basic | joblib | packed | submitit_local | submitit_slurm | another plugin's).
         command: overrides as given.
         repeated: points that are the same run as an earlier one.
+        problems: what is wrong with points that could not be composed; they are not among `points`.
     """
 
     points: list[Point]
@@ -65,10 +66,17 @@ class Plan:
     launcher: str
     command: list[str]
     repeated: int = 0
+    problems: list[str] = field(default_factory=list)
 
-    def label(self, point: Point) -> str:
-        """What is particular about a point."""
-        said = [f"{key.removeprefix('method.')}={point.chosen[key]}" for key in self.varying if key in point.chosen]
+    @property
+    def only_shown(self) -> bool:
+        """`plan=true`: show the grid, run nothing."""
+        return any(o.replace("+", "").lower() == "plan=true" for o in self.command)
+
+    def label(self, point: Point, *without: str) -> str:
+        """What is particular about a point, some keys left out."""
+        keys = [key for key in self.varying if key in point.chosen and key not in without]
+        said = [f"{key.removeprefix('method.')}={point.chosen[key]}" for key in keys]
         return " ".join(said[:ENOUGH_WORDS]) or " ".join(point.overrides[:ENOUGH_WORDS])
 
     def line(self, *more: str, launcher: str | None = None) -> str:
@@ -99,11 +107,7 @@ def launcher_of(overrides: Sequence[str]) -> str:
 
 
 def make_plan(overrides: Sequence[str]) -> Plan:
-    """Plan a command line.
-
-    Raises:
-        ConfigError: every problem of every point, each said once.
-    """
+    """Plan a command line; every problem of every point is in `problems`, each said once."""
     given = _budget_word(overrides)
     parsed, problems = parse(given)
     own = [o for o in parsed if not o.is_hydra_override()]
@@ -122,8 +126,6 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     problems += found
     if not problems:
         problems += _unequal_caps(made)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
     distinct = list({point.run_id: point for point in reversed(made)}.values())[::-1]
     return Plan(
         points=_by_backbone(distinct),
@@ -132,19 +134,8 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         launcher=launcher_of(given),
         command=given,
         repeated=len(made) - len(distinct),
+        problems=list(dict.fromkeys(problems)),
     )
-
-
-def points_of(chosen: Sequence[Chosen]) -> list[Point]:
-    """Composed and named points.
-
-    Raises:
-        ConfigError: every problem of every point, each said once.
-    """
-    made, problems = _compose_all(chosen)
-    if problems:
-        raise ConfigError(problems)
-    return made
 
 
 def _budget_word(overrides: Sequence[str]) -> list[str]:
@@ -232,4 +223,4 @@ def _backbone(point: Point) -> str:
 
 def processes() -> tuple[int, int]:
     """(rank, number) of this process under torchrun, without torch."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

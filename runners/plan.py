@@ -1,0 +1,183 @@
+"""What a sweep still lacks: the state of every point, the hours it would take, a table. Loads no model."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conf.paths import ledger_of
+from conf.plan import Plan, Point
+from conf.resolve import get
+
+STATES = ("done", "running", "failed", "interrupted", "broken", "missing")
+UNTRAINED = ("none", "majority")
+LIMIT_HOURS = 24.0
+SPEED = {"CPU": 5e10, "GPU": 3e13}  # floating-point operations per second; only where nothing was measured
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a point stands.
+
+    Attributes:
+        status: one of STATES.
+        hours: what it would still take; None where nothing is known.
+        measured: whether like runs of the ledger were timed (else: a guess from the model's size).
+        score: of the reported metric, where it is done (fraction).
+        reason: of a failure.
+    """
+
+    status: str
+    hours: float | None
+    measured: bool
+    score: float | None = None
+    reason: str | None = None
+
+
+def survey(plan: Plan) -> list[State]:
+    """The state of every point of a plan, in order."""
+    if not plan.points:
+        return []
+    clock = Clock(ledger_of(plan.points[0].config).records())
+    return [_state(point, clock) for point in plan.points]
+
+
+class Clock:
+    """Seconds per step of like runs: of the same backbone, method, task and batch, else less alike."""
+
+    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+        self._seen: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+        for record in records:
+            steps, seconds = record.get("steps"), record.get("wall_seconds")
+            if record["status"] != "done" or not steps or not seconds or record.get("packed"):
+                continue
+            for key in self._keys(record["backbone"], record["method"], record["task"], record.get("config") or {}):
+                self._seen[key].append(seconds / steps)
+
+    def seconds(self, point: Point) -> tuple[float, bool]:
+        """(seconds of the whole run, whether they come from measured runs)."""
+        config = point.config
+        if config.method["name"] in UNTRAINED:
+            return 0.0, True
+        steps = config.runner.max_steps or 0
+        for key in self._keys(config.backbone.name, config.method["name"], config.task.name, point.resolved):
+            if key in self._seen:
+                return steps * statistics.median(self._seen[key]), True
+        return steps * _guess(point), False
+
+    @staticmethod
+    def _keys(backbone: str, method: str, task: str, config: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        batch = get(config, "runner.batch_size")
+        return [(backbone, method, task, batch), (backbone, method, batch), (backbone, method), (backbone,)]
+
+
+def _guess(point: Point) -> float:
+    """Seconds per step from sizes: 4 operations per weight and token (forward, and backward to the activations)."""
+    try:
+        facts = point.config.backbone.sizes()
+    except ValueError:
+        return 0.0
+    weights = facts.parameters or (facts.layers + facts.decoder_layers) * 12 * facts.width**2
+    runner, task = point.config.runner, point.config.task
+    length = min(task.max_source_length or 256, runner.max_source_length or 1 << 20)
+    length += int(point.config.method.get("prompt_length") or 0)
+    return 4.0 * weights * (runner.batch_size or 32) * length / SPEED[device()]
+
+
+def device() -> str:
+    """GPU or CPU, without torch."""
+    return "GPU" if any(Path("/dev").glob("nvidia[0-9]*")) else "CPU"
+
+
+def _state(point: Point, clock: Clock) -> State:
+    run = ledger_of(point.config).run(point.run_id)
+    seconds, measured = clock.seconds(point)
+    try:
+        record = run.record()
+    except ValueError as error:
+        return State("broken", seconds / 3600, measured, reason=str(error))
+    if record is None:
+        return State("running" if run.is_held() else "missing", seconds / 3600, measured)
+    if record["status"] == "done":
+        score = get(record, f"metrics.{record.get('primary_split')}.{record.get('primary_metric')}")
+        return State("done", 0.0, measured, score)
+    left = 1.0
+    if (run / "checkpoint.pt").exists() and point.config.runner.max_steps:
+        done = max([0, *(row.get("step", 0) for row in run.metrics())])
+        left = max(0.0, 1 - done / point.config.runner.max_steps)
+    return State(record["status"], left * seconds / 3600, measured, reason=record.get("reason"))
+
+
+def hours(states: Sequence[State]) -> float:
+    """Hours that one process would take for what is not done."""
+    return sum(state.hours or 0.0 for state in states if state.status != "done")
+
+
+def hours_text(states: Sequence[State]) -> str:
+    """The estimate in words, with where it comes from."""
+    todo = [state for state in states if state.status != "done"]
+    total = hours(states)
+    amount = f"{60 * total:.0f} minutes" if total < 1 else f"{total:,.1f} hours"
+    measured = sum(state.measured for state in todo)
+    if measured == len(todo):
+        source = "from measured steps of like runs"
+    elif measured:
+        source = f"{measured} from measured steps, {len(todo) - measured} guessed from the model's size on a {device()}"
+    else:
+        source = f"a guess from the model's size on a {device()}: no like run has been measured here yet"
+    return f"about {amount} in one process ({source})"
+
+
+def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
+    """The grid as a table, counts, hours, and the commands that fill it."""
+    keys = plan.varying or ["method", "task"]
+    head = ["status", "run", *(key.removeprefix("method.") for key in keys), "score", "hours"]
+    body = [
+        [
+            state.status,
+            point.run_id,
+            *(_value(point, key) for key in keys),
+            "" if state.score is None else f"{100 * state.score:.1f}",
+            "" if state.status == "done" or state.hours is None else f"{state.hours:.2f}",
+        ]
+        for point, state in zip(plan.points, states, strict=True)
+    ]
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head]]
+    lines.append("  ".join("-" * width for width in widths))
+    lines += [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in body[:most]
+    ]
+    if len(body) > most:
+        lines.append(f"... and {len(body) - most} more")
+    return "\n".join([*lines, "", *summary(plan, states)])
+
+
+def summary(plan: Plan, states: Sequence[State]) -> list[str]:
+    """Counts, hours and commands."""
+    counts = Counter(state.status for state in states)
+    lines = [f"{len(states)} points: {', '.join(f'{counts[s]} {s}' for s in STATES if counts[s])}"]
+    if plan.repeated:
+        lines.append(
+            f"{plan.repeated} further points are the same run as one above (they differ in nothing that counts)"
+        )
+    reasons = Counter(state.reason for state in states if state.status == "failed" and state.reason)
+    lines += [f"failed {count} times: {reason}" for reason, count in reasons.most_common(5)]
+    if counts["done"] == len(states):
+        return [*lines, "nothing is missing"]
+    lines.append(hours_text(states))
+    more = (["retry_failed=true"] if counts["failed"] else []) + (["yes=true"] if hours(states) > LIMIT_HOURS else [])
+    more = [option for option in more if option not in plan.command]
+    lines.append(f"fill it:           {plan.line(*more)}")
+    if plan.launcher == "basic" and len(states) > 1:
+        lines.append(f"in packs:          {plan.line(*more, launcher='packed')}")
+        lines.append(f"two at a time:     {plan.line(*more, 'hydra.launcher.n_jobs=2', launcher='joblib')}")
+    return lines
+
+
+def _value(point: Point, key: str) -> str:
+    return point.chosen.get(key, "")
