@@ -8,9 +8,10 @@
 
 Arguments are key=value as for run.py: paper, table (a name, or all), rows, cols, format
 (markdown|csv|latex|html), out=FILE, ledger.root=DIR, selection (validation|reported), margin (points, for
-`reproduced`), fixtures (true|false), significance (true|false), standalone (true|false, LaTeX); any other
-key filters the runs: a facet (method, task, backbone, protocol, seed, fidelity, status, data.source) or a
-config key (method.prompt_length=60); several values are separated by commas.
+`reproduced`), and true|false for fixtures (let in runs on synthetic rows), significance (compare methods from
+their predictions), median (the median over each row's grid beside its best) and standalone (LaTeX: a whole
+document). Any other key filters the runs: a facet (method, task, backbone, protocol, seed, fidelity, status,
+data.source) or a config key (method.prompt_length=60); several values are separated by commas.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from results.records import DEFAULT_ROOT, read_runs
 from results.tables.build import Options, build
 from results.tables.latex import latex
-from results.tables.layout import Layout, LayoutError, free, load, tables_of
+from results.tables.layout import Layout, LayoutError, check_filters, free, load, tables_of, with_medians
 from results.tables.model import Table
 from results.tables.render import FORMATS, html_page, render
 
@@ -37,6 +38,7 @@ DEFAULTS: dict[str, str] = {
     "selection": "validation",
     "margin": "1.0",
     "fixtures": "false",
+    "median": "false",
     "significance": "true",
     "standalone": "true",
 }
@@ -123,16 +125,19 @@ def _flag(settings: dict[str, str], name: str) -> bool:
 def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Any]:
     """The layouts asked for, and the ledger."""
     reading = read_runs(settings["ledger.root"])
+    check_filters(filters, reading.runs)
     paper, table = settings["paper"], settings["table"]
     if paper and (settings["rows"] or settings["cols"]):
         raise LayoutError("paper= and rows=/cols= exclude each other: a paper's table has its own layout")
     if paper:
         names: list[str | None] = list(tables_of(paper)) if table == "all" else [table or None]
-        return [load(paper, name).narrowed(filters) for name in names], reading
+        layouts = [load(paper, name).narrowed(filters) for name in names]
+        return [with_medians(layout) if _flag(settings, "median") else layout for layout in layouts], reading
     if table:
         raise LayoutError(f"table={table}: say of which paper (paper=...)")
     usable = [run for run in reading.runs if settings["fixtures"] == "true" or not run.is_fixture]
-    return [free(usable, settings["rows"] or "method", settings["cols"] or "task", filters)], reading
+    layout = free(usable, settings["rows"] or "method", settings["cols"] or "task", filters)
+    return [with_medians(layout) if _flag(settings, "median") else layout], reading
 
 
 def _text(table: Table, settings: dict[str, str]) -> str:

@@ -139,6 +139,8 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     else:
         scores = [run.score(metric=column.metric, untrained=row.value == "untrained") for run in runs]
         values = [100.0 * score for score in scores if score is not None]
+    if row.value == "median":  # one number for a whole grid: no seeds, no spread
+        values = [100.0 * choice.median] if choice.median is not None and len(choice.trials) > 1 else []
     if runs:
         first = runs[0]
         cell.metric = column.metric or first.primary_metric
@@ -148,8 +150,8 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.provenance = _provenance(runs)
     if values:
         cell.value = sum(values) / len(values)
-        cell.n = len(values)
-        cell.spread, cell.spread_kind = _spread(state, cell, values)
+        cell.n = len(choice.trials) if row.value == "median" else len(values)
+        cell.spread, cell.spread_kind = (None, "") if row.value == "median" else _spread(state, cell, values)
     _status_marks(cell, found, choice)
     if not row.where:
         cell.text = "–"  # a published row that is not run here

@@ -160,7 +160,8 @@ def mark_best(state: State, table: Table) -> None:
     for column in table.columns:
         if column.kind not in ("score", "average"):
             continue
-        cells = [(i, row.cells[column.key]) for i, row in enumerate(table.rows) if column.key in row.cells]
+        rows = [i for i, spec in enumerate(state.layout.rows) if spec.value != "median"]
+        cells = [(i, table.rows[i].cells[column.key]) for i in rows if column.key in table.rows[i].cells]
         scored = [(i, cell) for i, cell in cells if cell.value is not None]
         if len(scored) < 2:
             continue

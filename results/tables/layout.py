@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from results.identity import flatten
 from results.records import Run, matches
 
 FOLDER = Path(__file__).resolve().parent.parent / "layouts"
@@ -51,7 +52,7 @@ class ColumnSpec:
 class RowSpec:
     """A row: the runs it takes (none if `where` is empty), and the method's name in the published table.
 
-    `value` is "score", or "untrained" for the evaluation at step 0.
+    `value` is "score", "untrained" for the evaluation at step 0, or "median" for the median over the trials.
     """
 
     label: str
@@ -179,6 +180,34 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
     specs.sort(key=lambda spec: spec.value != "untrained" and spec.label not in ("majority", "none"))
     title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
     return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters))
+
+
+def with_medians(layout: Layout) -> Layout:
+    """The same table with the median over the grid under each row: what a user who does not tune would get."""
+    rows: list[RowSpec] = []
+    for row in layout.rows:
+        rows.append(row)
+        if row.where and row.value == "score":
+            rows.append(replace(row, label=f"{row.label}, median of its grid", value="median", published=None))
+    return replace(layout, rows=tuple(rows))
+
+
+def check_filters(filters: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Refuse a filter that no run knows, with the nearest name that one does.
+
+    Raises:
+        LayoutError: For such a filter.
+    """
+    for name in filters if runs else ():
+        if any(run.get(name) is not None for run in runs):
+            continue
+        known = {key for run in runs[:50] for key, _ in flatten(run.config)} | {"method", "task", "backbone"}
+        known |= {"protocol", "seed", "status", "fidelity", "data.source"}
+        if name in known:
+            continue
+        near = get_close_matches(name, sorted(known), 3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise LayoutError(f"{name}=: no run of the ledger has such a key{hint}")
 
 
 def expand(layout: Layout, runs: Sequence[Run]) -> Layout:

@@ -201,6 +201,21 @@ def test_without_a_validation_score_nothing_is_chosen(tmp_path: Path) -> None:
     assert choice.runs == () and "selection=reported" in choice.problem
 
 
+def test_median_of_the_grid_stands_beside_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for rate, score in ((0.1, 0.9), (0.2, 0.6), (0.3, 0.5)):
+        config = {"method": {"lr": {"prompt": rate}}}
+        write_run(tmp_path, "pt", test=score, validation=score, config=config)
+    assert main([f"ledger.root={tmp_path}", "median=true", "format=csv"]) == 0
+    rows = {row["method"]: row["ours"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows == {"pt": "90", "pt, median of its grid": "60"}
+
+
+def test_unknown_filters_are_refused_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "pt")
+    assert main([f"ledger.root={tmp_path}", "method.promt_length=20"]) == 2
+    assert "method.prompt_length" in capsys.readouterr().err
+
+
 def test_unequal_trials_are_said(tmp_path: Path) -> None:
     write_run(tmp_path, "dept")
     for rate in (0.1, 0.3):
