@@ -53,7 +53,7 @@ class Backbone(nn.Module):
     """
 
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
-    position_offset: int = 0  # encoders: where the text's absolute positions start (deep prefixes that shift)
+    position_offset: int = 0  # where the text's positions start (deep prefixes that shift: encoders, and PEFT on LLaMA)
 
     def __init__(self, model: nn.Module, tokenizer: Any, config: BackboneConfig, head: nn.Module | None = None) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ class Llama(Backbone):
         )
         self.note_source(None)  # what gates read stays as it was
         seen = torch.cat([mask.new_ones(len(batch), cache.get_seq_length() - length), mask], 1)
-        position = mask.sum(1, keepdim=True) + inputs.prompt_slots
+        position = mask.sum(1, keepdim=True) + inputs.prompt_slots + self.position_offset
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
         tokens: list[Tensor] = []
@@ -168,7 +168,7 @@ class Llama(Backbone):
         batch, length = positions.shape
         visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
         visible = torch.cat([visible.new_ones(batch, length, slots), visible], 2)
-        positions = positions + slots
+        positions = positions + slots + self.position_offset
         cache = DynamicCache()
         # checkpointed layers take no cache; then, and when prompts differ, the prompt is fed in every row
         share = slots > 0 and not varies and not self.checkpointing_now

@@ -15,8 +15,11 @@ from backbones.config import BackboneConfig
 from backbones.package import packaged_folder
 from backbones.tiny_tokenizer import tiny_tokenizer
 
-# the one place outside tasks/ that brings files of PyPI packages; no task code comes with it
+# the tasks' errors and short probe of the Hub; no task comes with them
 from tasks.errors import SourceUnavailable
+from tasks.sources import hub_reachable
+
+HUB_PROBE_SECONDS = 2.0
 
 
 def load_backbone(
@@ -138,8 +141,10 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
         return load(folder, {})
     if config.package:
         return load(packaged_folder(config, cache_root), {})
+    # what is in the Hub's own cache loads anyway; without a connection the client would retry for a minute
+    online = hub_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), HUB_PROBE_SECONDS)
     try:
-        return load(config.hub, {"revision": config.revision or "main"})
+        return load(config.hub, {"revision": config.revision or "main", "local_files_only": not online})
     except OSError as error:
         raise SourceUnavailable(
             f"backbone {config.name!r} needs {config.hub} from the Hugging Face Hub, which could not be had "
