@@ -1,0 +1,112 @@
+"""Token ids: endings of the families, truncation that never cuts an answer, and the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backbones.tiny_tokenizer import tiny_tokenizer
+from tasks import encoded
+from tasks.encode import IGNORE, encode
+from tasks.encoded import encode_split
+from tasks.errors import DataError
+from tasks.examples import Example
+from tasks.rows import tag_names
+from tasks.task import load_task
+from tests.tasks_rig import FIXTURE, protocol_of, task_of
+
+text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=60)
+
+
+@settings(max_examples=30, deadline=None)
+@given(body=text, target=st.text("ab 01", min_size=1, max_size=9), limit=st.integers(12, 40))
+@pytest.mark.parametrize("family", ["t5", "llama"])
+def test_truncation_never_cuts_answer_or_cue(family: str, body: str, target: str, limit: int) -> None:
+    tokenizer = tiny_tokenizer(family)
+    suffix = " label:" if family == "llama" else ""
+    example = Example("0", body + suffix, target, (target, target + "x"), 0, suffix=suffix)
+    got = encode([example], tokenizer, family=family, max_source_length=limit)[0]
+    whole = tokenizer(body + suffix)["input_ids"]
+    lead = " " if family == "llama" else ""
+    assert tokenizer.decode(got.target[:-1]) == lead + target and got.target[-1] == tokenizer.eos_token_id
+    assert got.choices[0] == got.target and len(got.source) <= limit
+    assert (got.source[-1] == tokenizer.eos_token_id) == (family == "t5")
+    assert tokenizer.decode(got.source, skip_special_tokens=True).endswith(suffix)
+    ended = len(whole) + (family == "t5" and whole[-1:] != [tokenizer.eos_token_id])
+    assert got.truncated == (ended > limit)
+
+
+def test_labels_may_begin_with_the_same_token() -> None:
+    example = Example("0", "s label:", "0", ("0", "1"), 0, suffix=" label:")
+    got = encode([example], tiny_tokenizer("llama"), family="llama", max_source_length=64)[0]
+    assert got.choices[0] != got.choices[1] and all(c[-1] == tiny_tokenizer("llama").eos_token_id for c in got.choices)
+    bare = encode([example], tiny_tokenizer("llama"), family="llama", max_source_length=64, answer_eos=False)[0]
+    assert bare.target == got.target[:-1]
+
+
+def test_encoder_sequences_and_choices() -> None:
+    tokenizer = tiny_tokenizer("bert")
+    example = Example("0", "", "0", ("0", "1"), 1, segments=(("a long premise " * 9, "one"), ("short", "two")))
+    got = encode([example], tokenizer, family="encoder", max_source_length=20)[0]
+    assert [len(s) <= 20 for s in got.segments] == [True, True] and got.truncated and got.label == 1
+    assert tokenizer.decode(got.segments[1]) == "[CLS]short[SEP]two[SEP]"
+    assert "one" in tokenizer.decode(got.segments[0])  # the longer text is cut first
+
+
+def test_tags_stand_on_first_sub_tokens_and_lost_words_are_counted() -> None:
+    names = ["O", "B-PER", "I-PER"]
+    words, tags = ("Christabella", "\u200b", "Featherstonehaugh", "left"), ("B-PER", "O", "I-PER", "O")
+    example = Example("0", "", "", words=words, tags=tags)
+    options = {"family": "encoder", "tag_names": names}
+    got = encode([example], tiny_tokenizer("bert"), max_source_length=64, **options)[0]
+    assert [got.tags[i] for i in got.word_starts] == [1, 0, 2, 0] and not got.truncated
+    assert sum(t != IGNORE for t in got.tags) == 4 and len(got.tags) == len(got.segments[0])
+    short = encode([example], tiny_tokenizer("bert"), max_source_length=6, **options)[0]
+    assert short.truncated and short.lost_words == 4 - len(short.word_starts) > 0
+
+
+def test_slow_tokenizers_are_refused() -> None:
+    with pytest.raises(DataError, match="not a fast tokenizer"):
+        encode([], object(), family="t5", max_source_length=8)
+
+
+CASES = [
+    ("superglue/boolq", "llama", "dept"),
+    ("superglue/copa", "encoder", "carved"),
+    ("superglue/record", "t5", "carved"),
+    ("ner/wnut17", "encoder", "official"),
+    ("glue/stsb", "t5", "dept"),
+    ("mrqa/squad", "t5", "lester"),
+]
+
+
+@pytest.mark.parametrize(("name", "family", "protocol"), CASES)
+def test_cached_splits_equal_fresh_ones(
+    name: str, family: str, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(name)
+    data = load_task(task, protocol_of(protocol), FIXTURE, family=family, cache_root=tmp_path)
+    tokenizer = tiny_tokenizer("bert" if family == "encoder" else family)
+    options = {
+        "family": family,
+        "max_source_length": 24,
+        "tag_names": tag_names(task) if task.kind == "tagging" else (),
+    }
+    fresh = encode(data.splits["train"], tokenizer, **options)
+    kept = {"data_sha256": data.report["sha256"], "cache_root": tmp_path}
+    assert list(encode_split(data.splits["train"], tokenizer, **options)) == fresh
+    assert list(encode_split(data.splits["train"], tokenizer, **options, **kept)) == fresh
+    monkeypatch.setattr(encoded, "encode_batches", lambda *args, **kwargs: pytest.fail("encoded twice"))
+    again = encode_split(data.splits["train"], tokenizer, **options, **kept)
+    assert list(again) == fresh and again[2:5] == fresh[2:5] and again[-1] == fresh[-1]
+    assert again.truncated_share == pytest.approx(np.mean([e.truncated for e in fresh]))
+    lengths = [len(e.source) + len(e.target) + sum(map(len, e.segments)) for e in fresh]
+    assert again.lengths.tolist() == lengths
+    with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # another length is another key
+        encode_split(data.splits["train"], tokenizer, **(options | {"max_source_length": 25}), **kept)
+    with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # so are other rows
+        encode_split(data.splits["train"][:3], tokenizer, **options, **kept)
