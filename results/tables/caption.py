@@ -173,10 +173,10 @@ def _published(state: State, table: Table) -> list[str]:
 def _kept_out(state: State, table: Table) -> list[str]:
     """Runs that are not in the table."""
     said = []
+    if not table.rows:
+        said.append("No run of the ledger matches.")
     if state.kept_out:
-        said.append(
-            f"{state.kept_out} runs on synthetic rows or random weights are kept out (fixtures=true shows them)."
-        )
+        said.append(f"Kept out (fixtures=true shows them): {state.kept_out} on synthetic rows or random weights.")
     if table.problems:
-        said.append(f"{len(table.problems)} folders of the ledger could not be read and are left out.")
+        said.append(f"Folders of the ledger that could not be read and are left out: {len(table.problems)}.")
     return said

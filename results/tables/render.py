@@ -120,7 +120,8 @@ def html_text(table: Table) -> str:
     caption = html.escape(" ".join([*table.caption, legend(table)]).strip())
     for index, note in enumerate(notes):
         caption += f"<br><sup>{letter(index)}</sup> {html.escape(note)}"
-    out += [f"<caption>{caption}</caption>" if caption else "", "</table>"]
+    out.insert(1, f"<caption>{caption}</caption>" if caption else "")
+    out.append("</table>")
     return "\n".join(line for line in out if line) + "\n"
 
 

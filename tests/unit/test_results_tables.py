@@ -136,7 +136,7 @@ def test_broken_folders_are_named_and_skipped(ledger: Path) -> None:
     reading = read_runs(ledger)
     assert len(reading.runs) == 5
     assert sorted(problem.split(":")[0] for problem in reading.problems) == ["odd", "torn"]
-    assert any("2 folders" in text for text in demo_table(ledger).caption)
+    assert any("left out: 2" in text for text in demo_table(ledger).caption)
 
 
 def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
     reading = read_runs(tmp_path)
     table = build(load("demo"), reading)
     assert row_of(table, "DePT").cells["accuracy"].value is None
-    assert any("kept out" in text for text in table.caption)
+    assert any("Kept out" in text for text in table.caption)
     asked = build(load("demo"), reading, Options(fixtures=True))
     assert row_of(asked, "DePT").cells["accuracy"].value == pytest.approx(90.0)
 
