@@ -16,7 +16,7 @@ from typing import Any
 COSMETIC = (
     "ledger", "cache", "force", "retry_failed", "retry_stale", "plan", "yes", "fail_fast", "budget", "experiment",
     "sweep", "tracking", "launcher", "pack", "progress", "commands",
-    "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every",
+    "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every", "runner.checkpoint_seconds",
     "runner.threads", "runner.device", "runner.processes",
     "method.path", "backbone.path", "backbone.facts", "backbone.package", "backbone.hub", "backbone.lineage",
     "backbone.licence", "backbone.family", "backbone.description", "data.root", "data.source",

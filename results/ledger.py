@@ -60,7 +60,10 @@ class Run:
         path = self / "record.json"
         if not path.exists():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not a run record ({error})") from None
         if not isinstance(record, dict) or record.get("status") not in STATUSES:
             raise ValueError(f"{path}: not a run record (status must be one of {', '.join(STATUSES)})")
         if record["status"] == "running" and not self.is_held():
@@ -117,10 +120,10 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         return read_lines(self / "metrics.jsonl")
 
-    def cut_metrics(self, step: int) -> None:
-        """Forget what was logged after `step` (the checkpoint from which a run goes on)."""
+    def cut_metrics(self, rows: int) -> None:
+        """Keep the first `rows` rows of the log: what the checkpoint from which a run goes on had seen."""
         if (self / "metrics.jsonl").exists():
-            write_lines(self / "metrics.jsonl", [row for row in self.metrics() if row.get("step", 0) <= step])
+            write_lines(self / "metrics.jsonl", self.metrics()[:rows])
 
     def write_predictions(self, split: str, rows: Iterable[dict[str, Any]]) -> None:
         write_lines(self / f"predictions.{split}.jsonl", rows)

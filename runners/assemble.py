@@ -114,6 +114,7 @@ class Kept:
     def __init__(self) -> None:
         self.key: Any = None
         self.backbone: Any = None
+        self.head: dict[str, torch.Tensor] | None = None  # as it was before an earlier run trained it
 
     def get(self, config: Config, dtype: torch.dtype, device: torch.device) -> Any:
         """The backbone of `config`, loaded if it is not the one that is kept."""
@@ -132,10 +133,14 @@ class Kept:
                 seed=config.seed,
             )
             self.key = (*key, seeded)
+            if self.backbone.head is not None:
+                self.head = {name: tensor.clone() for name, tensor in self.backbone.head.state_dict().items()}
+        elif self.head is not None:
+            self.backbone.head.load_state_dict(self.head)
         return self.backbone
 
     def forget(self) -> None:
-        self.key = self.backbone = None
+        self.key = self.backbone = self.head = None
 
 
 KEPT = Kept()
@@ -158,8 +163,8 @@ def assemble(config: Config, device: torch.device, data: TaskData) -> Parts:
     if getattr(method, "kind", None) in ("layer", "weight"):
         KEPT.forget()  # these change the model in place
     backbone.backbone_dropout = config.runner.backbone_dropout
-    if config.runner.gradient_checkpointing:
-        backbone.gradient_checkpointing(True)
+    if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
+        backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
     tuned = Tuned(backbone, method)
     if config.method.get("init_from"):
         start_from(tuned, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from runners.config import RunnerConfig
 from runners.progress import bar
+from runners.stopping import Stopped
 from runners.workers import Workers
 from tasks.answers import answer_of, parse_answer, reference_of
 from tasks.config import ProtocolConfig, TaskConfig
@@ -64,7 +65,13 @@ def answering(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
 
 
 class Evaluator:
-    """Scores splits with one tuned model."""
+    """Scores splits with one tuned model.
+
+    Attributes:
+        stopping: whether to stop between two batches (SIGTERM during training).
+    """
+
+    stopping: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(
         self, tuned: Any, task: TaskConfig, protocol: ProtocolConfig, runner: RunnerConfig, workers: Workers
@@ -77,6 +84,7 @@ class Evaluator:
 
         Raises:
             IncompleteEvaluation: the gathered ids are not the split's ids.
+            Stopped: `stopping` said so, here or on another process.
         """
         begun = time.monotonic()
         order = sorted(range(len(split.examples)), key=lambda i: length_of(split.encoded[i]))
@@ -84,16 +92,10 @@ class Evaluator:
             order[s : s + self.runner.eval_batch_size] for s in range(0, len(order), self.runner.eval_batch_size)
         ]
         mine = batches[self.workers.rank :: self.workers.count]
-        answers: list[tuple[int, Any]] = []
-        self.tuned.eval()
-        with (
-            torch.inference_mode(),
-            bar(f"score {split.name}", len(mine), unit="batch", main=self.workers.main, leave=False) as shown,
-        ):
-            for indices in mine:
-                answers += zip(indices, self.answer(split, indices), strict=True)
-                shown.update()
-        answers = sorted(self.workers.gather(answers), key=lambda pair: pair[0])
+        own = self.workers.jointly(lambda: self._answers(split, mine))
+        if self.workers.any(self.stopping()):
+            raise Stopped(f"stopped while scoring {split.name}; the same command goes on from there")
+        answers = sorted(self.workers.gather(own), key=lambda pair: pair[0])
         if [index for index, _ in answers] != list(range(len(split.examples))):
             raise IncompleteEvaluation(
                 f"{split.name}: {len(answers)} answers to {len(split.examples)} examples, or some twice"
@@ -109,6 +111,21 @@ class Evaluator:
             len(predictions) / max(seconds, 1e-9),
             self._invalid(split, predictions),
         )
+
+    def _answers(self, split: Split, batches: Sequence[Sequence[int]]) -> list[tuple[int, Any]]:
+        """(index, answer) of the examples in some batches."""
+        answers: list[tuple[int, Any]] = []
+        self.tuned.eval()
+        with (
+            torch.inference_mode(),
+            bar(f"score {split.name}", len(batches), unit="batch", main=self.workers.main, leave=False) as shown,
+        ):
+            for indices in batches:
+                if self.stopping():
+                    break
+                answers += zip(indices, self.answer(split, indices), strict=True)
+                shown.update()
+        return answers
 
     def answer(self, split: Split, indices: Sequence[int]) -> list[Any]:
         """Predictions for some examples of a split, in the order of `indices`."""

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import time
-from collections import Counter
 from typing import Any
 
 import torch
@@ -17,20 +16,21 @@ from conf.schema import Config
 from results.files import replacing, write_json
 from results.ledger import Run
 from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
+from runners.baselines import majority_predictions, metric_for
 from runners.config import RunnerConfig
-from runners.evaluate import Evaluation, Evaluator, Split
+from runners.evaluate import Evaluation, Evaluator
 from runners.job import Outcome, describe, outcome_of
-from runners.measures import peak_memory, resident_memory, versions
+from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
 from runners.progress import say
 from runners.session import CorruptCheckpoint, NotFinite, Session
+from runners.stopping import Stopped, StopSignal
 from runners.tracking import Tracker, tracker
-from runners.train import Stopped, train
+from runners.train import train
 from runners.verdicts import Verdict, constant, learned, rates, standard_error, verdict
 from runners.workers import Workers
-from tasks.answers import reference_of
 from tasks.errors import DataError
-from tasks.metrics import Prediction, score
+from tasks.metrics import score
 from tasks.task import TaskData
 
 CHECKED = 32  # predictions that are made again from the saved file
@@ -44,6 +44,7 @@ class Execution:
     ) -> None:
         self.config, self.resolved, self.run, self.workers = config, resolved, run, workers
         self.runner: RunnerConfig = config.runner
+        self.stop = StopSignal()
         protocol, task = config.protocol, config.task
         self.select_split, self.report_split = protocol.select_split, protocol.report_split
         self.select_metric = metric_for(task.select_metric, protocol.name)
@@ -77,8 +78,11 @@ class Execution:
     def guarded(self) -> Outcome:
         """Execute; every failure becomes a record with a reason."""
         try:
-            self._write()
-            self._execute()
+            with self.stop.caught():
+                self.workers.jointly(self._write)
+                self._execute()
+                self.record["status"] = "done"
+                self.workers.jointly(self._write)
         except Stopped as stop:
             return Outcome("stopped", self.run.id, reason=str(stop))
         except KeyboardInterrupt:
@@ -89,25 +93,26 @@ class Execution:
             return Outcome("failed", self.run.id, reason=str(error))
         except (DataError, Refused) as error:
             return self._fail("refused", str(error))
-        except torch.OutOfMemoryError as error:
-            advice = "try runner.micro_batch=4 runner.gradient_checkpointing=true, or runner.precision=bf16"
-            return self._fail("failed", f"out of memory ({error}); {advice}")
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            return self._fail("failed", out_of_memory(error))
         except NotFinite as error:
             self.record["verdicts"].append(verdict("loss_not_finite", "warning", str(error)))
             return self._fail("failed", str(error))
         except Exception as error:
             if os.environ.get("SOFT_PROMPT_BENCH_TRACEBACK"):
                 raise
-            return self._fail("failed", describe(error))
-        self.record["status"] = "done"
-        self._write()
+            full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's CPU allocator
+            return self._fail("failed", out_of_memory(error) if full else describe(error))
         if self.workers.main:
             (self.run / "checkpoint.pt").unlink(missing_ok=True)
         return outcome_of(self.record)
 
     def _fail(self, status: str, reason: str) -> Outcome:
         self.record |= {"status": "failed", "reason": reason}
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            say(f"the record cannot be written ({error}); {self.run.folder} is as it was", self.workers.main)
         return Outcome(status, self.run.id, reason=reason)
 
     def _write(self) -> None:
@@ -117,7 +122,7 @@ class Execution:
 
     def _execute(self) -> None:
         begun = time.monotonic()
-        data = load_data(self.config)
+        data = self.workers.jointly(lambda: load_data(self.config))
         self.record["data"] = data.report
         self.record["verdicts"] += data.report.get("verdicts", [])
         for note in data.report.get("notes", []):
@@ -127,9 +132,8 @@ class Execution:
             self._majority(data)
             self.record["wall_seconds"] = time.monotonic() - begun
             return
-        if self.workers.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        parts = assemble(self.config, self.workers.device, data)
+        reset_peak(self.workers.device)
+        parts = self.workers.jointly(lambda: assemble(self.config, self.workers.device, data))
         loaded = resident_memory() if self.workers.device.type == "cpu" else torch.cuda.memory_allocated()
         evaluator = Evaluator(parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
         counts = parts.tuned.counts()
@@ -172,24 +176,27 @@ class Execution:
         )
         session = Session(self.run, self.runner, tuned.trainable(), rates_, order, self.workers.main)
         torch.manual_seed(self.config.seed + 7919 * self.workers.rank)  # what dropout draws from
-        resumed = session.resume(self.workers.rank)
+        resumed = self.workers.jointly(lambda: session.resume(self.workers.rank))
         if resumed:
             say(f"goes on from step {session.step} of {session.total}", self.workers.main)
         elif self.runner.evaluate_untrained:
             for split in dict.fromkeys((self.select_split, self.report_split)):
                 metrics = evaluator(parts.splits[split]).metrics
                 session.untrained[split] = metrics
-                if self.workers.main:
-                    self.run.append_metrics({"step": 0, "split": split, "metrics": metrics})
+                session.log({"step": 0, "split": split, "metrics": metrics})
         self.record["untrained_metrics"] = session.untrained
         mirror: Tracker = tracker(
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
         label = f"{self.config.method['name']} {self.config.task.name}"
-        train(
-            session, tuned, parts.splits["train"], parts.splits[self.select_split], evaluator, self.select_metric,
-            label=label, log=mirror.log, beat=self._write,
-        )  # fmt: skip
+        try:
+            train(
+                session, tuned, parts.splits["train"], parts.splits[self.select_split], evaluator, self.select_metric,
+                label=label, log=mirror.log, beat=self._write, stop=self.stop,
+            )  # fmt: skip
+        finally:
+            mirror.finish({"selected_step": session.best.step, "best": session.best.score})
+        evaluator.stopping = lambda: False
         session.load(session.best.tensors)
         self.record |= {
             "steps": session.step,
@@ -198,8 +205,7 @@ class Execution:
             "wall_seconds": session.wall_seconds,
             "epochs": session.step / order.steps_per_epoch,
         }
-        self._save(parts)
-        mirror.finish({"selected_step": session.best.step, "best": session.best.score})
+        self.workers.jointly(lambda: self._save(parts))
 
     def _report(self, parts: Parts, evaluator: Evaluator) -> None:
         """Score the selected checkpoint on the selection and the reported split, and keep every prediction."""
@@ -213,7 +219,7 @@ class Execution:
             if name == self.report_split:
                 self.reported, self.reported_split = found, split
         if self.config.method["name"] not in NO_METHOD:
-            self._check_saved(parts, evaluator)
+            self.workers.jointly(lambda: self._check_saved(parts, evaluator))
 
     def _keep(self, name: str, found: Evaluation) -> None:
         self.record["metrics"][name] = found.metrics
@@ -242,7 +248,8 @@ class Execution:
 
     def _check_saved(self, parts: Parts, evaluator: Evaluator) -> None:
         """Load what was saved and answer some examples again: the file must give what the record tells."""
-        self.workers.wait()
+        if not self.workers.main:
+            return
         parts.tuned.load_state(load_file(self.run / "method.safetensors"))
         some = list(range(min(CHECKED, len(self.reported_split.examples))))
         parts.tuned.eval()
@@ -281,24 +288,7 @@ class Execution:
         self.record["verdicts"] += found
 
 
-def metric_for(table: dict[str, str], protocol: str) -> str:
-    """The metric that a protocol selects or reports with."""
-    return table.get(protocol) or table["default"]
-
-
-def majority_predictions(config: Config, data: TaskData, role: str) -> list[Prediction]:
-    """The commonest training answer for every example (regression: the mean; tagging: no entity)."""
-    task = config.task
-    split: Split | Any = data.splits[role]
-    if task.kind == "tagging":
-        return [Prediction(e.id, ["O"] * len(e.words), reference_of(task, e), e.group) for e in split]
-    train = data.splits["train"]
-    answer: Any
-    if task.kind == "regression":
-        answer = sum(float(e.label or 0) for e in train) / max(len(train), 1)
-    elif task.kind == "multiple_choice":
-        position = Counter(e.label for e in train).most_common(1)[0][0]
-        return [Prediction(e.id, e.choices[int(position or 0)], reference_of(task, e), e.group) for e in split]
-    else:
-        answer = Counter(e.target for e in train).most_common(1)[0][0]
-    return [Prediction(e.id, answer, reference_of(task, e), e.group) for e in split]
+def out_of_memory(error: BaseException) -> str:
+    """The reason of a run that did not fit, and what may make it fit."""
+    advice = "try runner.micro_batch=4 runner.gradient_checkpointing=true, or runner.precision=bf16"
+    return f"out of memory ({str(error).strip().splitlines()[0] if str(error).strip() else 'killed'}); {advice}"

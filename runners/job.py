@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from conf.compose import name_run, typed
 from conf.paths import ledger_of
+from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config
 from results.ledger import Held, Run, Unwritable
@@ -60,21 +62,12 @@ def run_point(resolved: dict[str, Any], *, sweep: bool = False) -> Outcome:
     except ValueError as error:  # data that cannot be had or read
         return Outcome("refused", reason=str(error))
     run = ledger_of(config).run(run_id)
-    try:
-        known = run.record()
-    except ValueError as error:
-        return Outcome(
-            "refused", run_id, reason=f"{error}\nmove that folder away, or train the run again with force=true"
-        )
-    found = _already(config, run, known, sweep)
-    if found is not None:
-        return found
-    try:
-        return _start(config, resolved, run, known, source, revision)
-    except Held as error:
-        return Outcome("held", run_id, reason=str(error))
-    except Unwritable as error:
-        return Outcome("refused", run_id, reason=str(error))
+    # several processes would each ask at another instant: there the main one decides for all (in _start)
+    if processes()[1] == 1:
+        found = _already(config, run, sweep)
+        if found is not None:
+            return found
+    return _start(config, resolved, run, source, revision, sweep)
 
 
 def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
@@ -84,20 +77,25 @@ def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     return Outcome(record["status"], record["run_id"], metric, value, record.get("reason"), **more)
 
 
-def _already(config: Config, run: Run, known: dict[str, Any] | None, sweep: bool) -> Outcome | None:
-    """The outcome of a run that need not be trained, or None."""
-    if known is None or config.force:
+def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
+    """The outcome of a run that need not or cannot be trained, or None."""
+    if config.force:
         return None
-    if known["status"] == "done":
+    try:
+        known = run.record()
+    except (ValueError, OSError) as error:
+        advice = "move that folder away, or train the run again with force=true"
+        return Outcome("refused", run.id, reason=f"{error}\n{advice}")
+    if known is None:
+        return None
+    if known["status"] == "done" and not config.retry_stale:
         return outcome_of(known, skipped=True)
     if known["status"] == "failed" and sweep and not config.retry_failed:
         return outcome_of(known, skipped=True)
     return None
 
 
-def _start(
-    config: Config, resolved: dict[str, Any], run: Run, known: dict[str, Any] | None, source: str, revision: str
-) -> Outcome:
+def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revision: str, sweep: bool) -> Outcome:
     """Check what needs torch, then hold the run and execute it."""
     from runners.assemble import problems_of
 
@@ -109,16 +107,28 @@ def _start(
 
     reset()
     workers = Workers(config.runner)
-    if not workers.main:  # the main process holds the run for all of them
+    with ExitStack() as held:  # the main process holds the run for all of them
+        found = workers.from_main(_claim(config, run, sweep, held) if workers.main else None)
+        if found is not None:
+            return found
         return Execution(config, resolved, run, workers, source, revision).guarded()
-    with run.hold():
-        known = run.record()
-        if known and known["status"] == "done" and not (config.force or config.retry_stale) and workers.count == 1:
-            return outcome_of(known, skipped=True)  # another process finished it while we waited
-        if config.force or config.retry_stale or (known and known["status"] == "failed"):
-            for name in ("checkpoint.pt", "metrics.jsonl", "record.json"):
-                (run / name).unlink(missing_ok=True)
-        return Execution(config, resolved, run, workers, source, revision).guarded()
+
+
+def _claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | None:
+    """Hold the run until `held` closes and clear what a new start must not find; an outcome if it is not to start."""
+    try:
+        held.enter_context(run.hold())
+    except Held as error:
+        return Outcome("held", run.id, reason=str(error))
+    except Unwritable as error:
+        return Outcome("refused", run.id, reason=str(error))
+    found = _already(config, run, sweep)  # another process may have finished it while we loaded
+    if found is not None:
+        return found
+    if config.force or (run.record() or {}).get("status") in ("done", "failed"):
+        for name in ("checkpoint.pt", "metrics.jsonl", "record.json"):
+            (run / name).unlink(missing_ok=True)
+    return None
 
 
 def describe(error: BaseException) -> str:
@@ -127,4 +137,3 @@ def describe(error: BaseException) -> str:
     where = f" ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})" if last else ""
     text = str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {text}{where}"
-

@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,21 @@ import torch
 PACKAGES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft", "hydra-core", "numpy")
 
 
+def reset_peak(device: torch.device) -> None:
+    """Begin to measure a peak anew, so that a run of a sweep does not report an earlier run's (Linux and GPUs)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator, else the highest resident memory of this process so far."""
+    """Bytes: of the GPU's allocator, else the highest resident memory since `reset_peak` (elsewhere: so far)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

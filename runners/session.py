@@ -69,8 +69,10 @@ class Session:
         self.optimizer = build_optimizer(groups, rates, runner.optimizer)
         self.step = 0
         self.best = Best()
+        self.last: float | None = None
         self.since_best = 0
         self.evaluated_at = -1
+        self.logged = 0  # rows of metrics.jsonl
         self.untrained: dict[str, dict[str, float]] = {}
         self.earlier_seconds = 0.0
         self.train_seconds = 0.0
@@ -121,8 +123,8 @@ class Session:
         self._window_examples += examples
         self.train_seconds += seconds + time.monotonic() - begun
         self._losses.append(loss)
-        if self.main and (self.step % self.runner.log_every == 0 or self.step == self.total):
-            self._log()
+        if self.step % self.runner.log_every == 0 or self.step == self.total:
+            self._log_losses()
 
     def evaluation_is_due(self) -> bool:
         """At every `eval_every` steps and after the last one, unless this step was scored already."""
@@ -132,14 +134,19 @@ class Session:
     def consider(self, split: str, metrics: Mapping[str, float], selection: str) -> None:
         """Log an evaluation on the selection split and keep the tensors where it is the best so far."""
         self.evaluated_at = self.step
-        score = metrics[selection]
+        score = self.last = metrics[selection]
         if score > self.best.score or self.best.step < 0:
             self.best = Best(self.step, score, self.snapshot())
             self.since_best = 0
         else:
             self.since_best += 1
+        self.log({"step": self.step, "split": split, "metrics": dict(metrics)})
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl (on the main process)."""
+        self.logged += 1
         if self.main:
-            self.run.append_metrics({"step": self.step, "split": split, "metrics": dict(metrics)})
+            self.run.append_metrics(row)
 
     def snapshot(self) -> Tensors:
         return {name: tensor.detach().clone().cpu() for name, tensor in self.parameters.items()}
@@ -165,7 +172,9 @@ class Session:
             "tensors": self.snapshot(),
             "optimizer": self.optimizer.state_dict(),
             "best": {"step": self.best.step, "score": self.best.score, "tensors": self.best.tensors},
+            "last": self.last,
             "since_best": self.since_best,
+            "logged": self.logged,
             "evaluated_at": self.evaluated_at,
             "untrained": self.untrained,
             "wall_seconds": self.wall_seconds,
@@ -194,23 +203,27 @@ class Session:
             self.load(state["tensors"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.best = Best(**state["best"])
+            self._take(state)
+            restore_rng(state["rng"][min(rank, len(state["rng"]) - 1)])
         except Exception as error:
             raise CorruptCheckpoint(
                 f"{path} cannot be read ({type(error).__name__}); nothing was changed. Delete that file to train this "
                 "run from its start, or force=true"
             ) from error
-        self.step, self.since_best, self.evaluated_at = state["step"], state["since_best"], state["evaluated_at"]
+        if self.main:
+            self.run.cut_metrics(self.logged)
+        return True
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        self.step, self.last, self.logged = state["step"], state["last"], state["logged"]
+        self.since_best, self.evaluated_at = state["since_best"], state["evaluated_at"]
         self.untrained, self.examples = state["untrained"], state["examples"]
         self.earlier_seconds, self.train_seconds = state["wall_seconds"], state["train_seconds"]
         self._losses = state["losses"]
-        restore_rng(state["rng"][min(rank, len(state["rng"]) - 1)])
-        if self.main:
-            self.run.cut_metrics(self.step)
-        return True
 
-    def _log(self) -> None:
+    def _log_losses(self) -> None:
         now = time.monotonic()
-        self.run.append_metrics(
+        self.log(
             {
                 "step": self.step,
                 "loss": sum(self._losses) / len(self._losses),

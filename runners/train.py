@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,31 +12,9 @@ from runners.evaluate import Evaluator, Split
 from runners.order import micro_batches, share
 from runners.progress import bar, say
 from runners.session import Session, rng_state
+from runners.stopping import Stopped, StopSignal
 from runners.workers import Workers
 from tasks.encode import Encoded
-
-
-class Stopped(RuntimeError):
-    """SIGTERM came; the checkpoint is written."""
-
-
-@contextmanager
-def stop_signal() -> Iterator[list[int]]:
-    """A list that is no longer empty once SIGTERM has come; the handler that was there is put back."""
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    try:
-        before = signal.signal(signal.SIGTERM, note)
-    except ValueError:  # not the main thread: whoever owns it handles the signal
-        yield came
-        return
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def target_tokens(encoded: Encoded, how: str) -> int:
@@ -49,12 +24,35 @@ def target_tokens(encoded: Encoded, how: str) -> int:
     return 1 if how == "classify" else len(encoded.target)
 
 
-def gradients(tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, micro: int | None) -> float:
-    """Leave the gradient of the global batch's mean loss in the trained tensors; returns that loss.
+def gradients(
+    tuned: Any,
+    train: Split,
+    indices: Sequence[int],
+    how: str,
+    workers: Workers,
+    micro: int | None,
+    stop: bool = False,
+) -> tuple[float, bool]:
+    """Leave the gradient of the global batch's mean loss in the trained tensors.
 
     The mean is over all target tokens of the global batch (as the papers' trainers take it), so neither the number of
     processes nor the micro-batches change it.
+
+    Returns:
+        That loss, and whether any process was told to stop (`stop` on one of them).
     """
+    error, loss = None, torch.zeros((), device=workers.device)
+    try:
+        loss = _backward(tuned, train, indices, how, workers, micro)
+    except Exception as caught:  # told to the other processes, which would wait for this one's gradients
+        error = caught
+    return workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
+
+
+def _backward(
+    tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, micro: int | None
+) -> torch.Tensor:
+    """Forward and backward of this process's part of a global batch; its part of the mean loss."""
     total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
     mine = share(indices, workers.rank, workers.count)
     loss = torch.zeros((), device=workers.device)
@@ -64,7 +62,7 @@ def gradients(tuned: Any, train: Split, indices: Sequence[int], how: str, worker
         part = losses.float().sum() / total
         part.backward()
         loss += part.detach()
-    return workers.sum_gradients(list(trained(tuned)), loss)
+    return loss
 
 
 def trained(tuned: Any) -> Iterator[torch.nn.Parameter]:
@@ -83,6 +81,7 @@ def train(
     label: str,
     log: Callable[[dict[str, Any], int], None],
     beat: Callable[[], None],
+    stop: StopSignal,
 ) -> None:
     """Train until the budget or the patience ends; the session then holds the best tensors.
 
@@ -90,19 +89,25 @@ def train(
         metric: the validation metric that selects.
         log: mirrors values (tracking).
         beat: called at every checkpoint (the record's heartbeat).
+        stop: whether SIGTERM came; then a checkpoint is written and the loop left.
 
     Raises:
         Stopped: SIGTERM came; the checkpoint of the last step is written.
         NotFinite: the loss is NaN or infinite.
     """
     workers, runner = evaluator.workers, session.runner
+    evaluator.stopping = lambda: stop.came
     with (
-        stop_signal() as stopping,
+        stop.deferred(),
         bar(label, session.total, session.step, main=workers.main) as shown,
     ):
         while True:
             if session.evaluation_is_due():  # also after a resume, when the signal came before it
-                metrics = evaluator(selection).metrics
+                try:
+                    metrics = evaluator(selection).metrics
+                except Stopped:
+                    _checkpoint(session, workers, beat)
+                    raise
                 session.consider(selection.name, metrics, metric)
                 log({f"{selection.name}/{key}": value for key, value in metrics.items()}, session.step)
                 _checkpoint(session, workers, beat)
@@ -111,16 +116,17 @@ def train(
             tuned.train()
             begun = time.monotonic()
             indices = session.indices()
-            loss = gradients(tuned, train_split, indices, evaluator.how, workers, runner.micro_batch)
+            loss, stopped = gradients(
+                tuned, train_split, indices, evaluator.how, workers, runner.micro_batch, stop.came
+            )
             session.update(loss, len(indices), time.monotonic() - begun)
             shown.update()
             shown.set_postfix(_postfix(session, loss, metric), refresh=False)
             if session.step % runner.log_every == 0:
                 log({"loss": loss}, session.step)
-            stop = workers.agree(bool(stopping))
-            if stop or (session.checkpoint_is_due() and not session.evaluation_is_due()):
+            if stopped or (session.checkpoint_is_due() and not session.evaluation_is_due()):
                 _checkpoint(session, workers, beat)
-            if stop:
+            if stopped:
                 raise Stopped(f"stopped at step {session.step} of {session.total}; the same command goes on from there")
     if session.finished and session.step < session.total:
         say(f"stopped early: no better validation score in {runner.patience} evaluations", workers.main)
@@ -128,13 +134,18 @@ def train(
 
 def _checkpoint(session: Session, workers: Workers, beat: Callable[[], None]) -> None:
     states = workers.gather([rng_state()])
-    if workers.main:
-        session.save(states)
-        beat()
+
+    def write() -> None:
+        if workers.main:
+            session.save(states)
+            beat()
+
+    workers.jointly(write)
 
 
 def _postfix(session: Session, loss: float, metric: str) -> dict[str, str]:
     values = {"loss": f"{loss:.3f}", "ex/s": f"{session.examples / max(session.train_seconds, 1e-9):.1f}"}
-    if session.best.step >= 0:
+    if session.last is not None:
+        values[metric] = f"{100 * session.last:.1f}"
         values[f"best {metric}"] = f"{100 * session.best.score:.1f}"
     return values

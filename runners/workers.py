@@ -7,18 +7,23 @@ divides. The trained tensors are kilobytes: one flat buffer is reduced per step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from runners.config import RunnerConfig
 
+T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class PeerFailed(RuntimeError):
+    """Another process of this run failed; the message says which and why."""
 
 
 class Workers:
@@ -46,24 +51,81 @@ class Workers:
     def main(self) -> bool:
         return self.accelerator.is_main_process
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], loss: torch.Tensor) -> float:
-        """Sum gradients (in place) and the loss over the processes; returns the summed loss."""
+    def sum_gradients(
+        self,
+        parameters: Iterable[nn.Parameter],
+        loss: torch.Tensor,
+        *,
+        stop: bool = False,
+        error: Exception | None = None,
+    ) -> tuple[float, bool]:
+        """Sum gradients (in place) and the loss over the processes, in one exchange.
+
+        Args:
+            stop: this process was told to stop.
+            error: why this process has no gradients.
+
+        Returns:
+            The summed loss, and whether any process was told to stop.
+
+        Raises:
+            PeerFailed: another process has an error (this one's own is raised as it is).
+        """
         if self.count == 1:
-            return float(loss)
+            if error is not None:
+                raise error
+            return float(loss), stop
         tensors = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([loss.detach().reshape(1).float(), *(tensor.reshape(-1).float() for tensor in tensors)])
+        told = torch.tensor([float(stop), float(error is not None)], device=loss.device)
+        flat = torch.cat([loss.detach().reshape(1).float(), told, *(tensor.reshape(-1).float() for tensor in tensors)])
         flat = self.accelerator.reduce(flat, "sum")  # type: ignore[assignment]
-        start = 1
+        summed, stops, errors = flat[:3].tolist()
+        if errors:
+            self._raise_together(error)
+        start = 3
         for parameter, tensor in zip(parameters, tensors, strict=True):
             parameter.grad = flat[start : start + tensor.numel()].view_as(tensor).to(tensor.dtype)
             start += tensor.numel()
-        return float(flat[0])
+        return summed, bool(stops)
+
+    def jointly(self, work: Callable[[], T]) -> T:
+        """Do `work` on every process; where it fails on one it fails on all, so that none waits for ever.
+
+        Raises:
+            PeerFailed: it failed on another process (this one's own failure is raised as it is).
+        """
+        if self.count == 1:
+            return work()
+        error: Exception | None = None
+        result: Any = None
+        try:
+            result = work()
+        except Exception as caught:
+            error = caught
+        self._raise_together(error)
+        return result
+
+    def _raise_together(self, error: Exception | None) -> None:
+        texts = self.gather([f"{type(error).__name__}: {error}" if error is not None else None])
+        if error is not None:
+            raise error
+        for rank, text in enumerate(texts):
+            if text is not None:
+                raise PeerFailed(f"process {rank} of {self.count} failed: {text}")
+
+    def from_main(self, item: T) -> T:
+        """What the main process gives, on every process."""
+        if self.count == 1:
+            return item
+        items = [item]
+        broadcast_object_list(items)
+        return items[0]
 
     def gather(self, items: Sequence[Any]) -> list[Any]:
         """The items of every process, in the order of ranks, on every process."""
         return list(items) if self.count == 1 else list(gather_object(list(items)))
 
-    def agree(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:
         """Whether any process says yes (a signal may reach one of them first)."""
         return any(self.gather([flag]))
 
