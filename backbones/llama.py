@@ -8,6 +8,7 @@ evaluation, as long as the prompt does not change) and shared by all rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ KeysValues = list[tuple[Tensor, Tensor]]
 class Llama(Backbone):
     """See the module's text; the five questions are those of backbones.base.Backbone."""
 
-    _prompt: Tensor | None = None
+    _prompt: tuple[Tensor, Tensor] | None = None  # the prompts, with their masks, whose keys and values are kept
     _prompt_states: KeysValues | None = None
 
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
@@ -42,20 +43,20 @@ class Llama(Backbone):
         ids, mask = torch.cat([batch.source, fed], 1), torch.cat([batch.source_mask, fed_mask], 1)
         # an answer of several tokens loses one to the shift, and a shorter row's last token is fed but predicts nothing
         rows = offset_rows(batch, inputs, fed.shape[1])
-        out, _ = cast_inputs(inputs, self.embed(ids), mask, ids, rows)
+        out, wide = cast_inputs(inputs, self.embed(ids), mask, ids, rows)
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(fed_mask)], 1))
-        hidden = self.causal_states(out, mask, inputs.prompt_slots, _varies(inputs))
+        hidden = self.causal_states(out, mask, inputs.prompt_slots, Prompts.of(inputs, wide))
         states = hidden[:, batch.source.shape[1] - 1 :]
         return summed_losses(states, batch.target, batch.target_mask, self.head_logits)
 
-    def causal_states(self, embeds: Tensor, mask: Tensor, slots: int, varies: bool = False) -> Tensor:
+    def causal_states(self, embeds: Tensor, mask: Tensor, slots: int, prompts: Prompts | None = None) -> Tensor:
         """Hidden states of the tokens under ordinary causal attention.
 
         Args:
             embeds: (B, m + T, d) prompt and tokens as they enter the first layer.
             mask: (B, T) mask of the tokens (the prompt is always seen).
             slots: m.
-            varies: the prompt differs from row to row (packed sweeps, input-dependent prompts).
+            prompts: whose prompt each row has (packed sweeps, input-dependent prompts); None = one for all.
 
         Returns:
             (B, T, d), after the final norm.
@@ -63,12 +64,12 @@ class Llama(Backbone):
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         visible = causal & mask.bool()[:, None]
-        return self._states(embeds, slots, visible, positions_of(mask), varies=varies)[0]
+        return self._states(embeds, slots, visible, positions_of(mask), prompts=prompts)[0]
 
     def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
         assert batch.choices is not None and batch.choices_mask is not None
         packed, length = pack(batch), batch.source.shape[1]
-        out, _ = cast_inputs(
+        out, wide = cast_inputs(
             inputs, self.embed(batch.source), batch.source_mask, batch.source, offset_rows(batch, inputs, 0)
         )
         embeds = torch.cat([out, self._shifted(inputs, packed.ids)], 1)
@@ -80,7 +81,8 @@ class Llama(Backbone):
         visible[:, length:, length:] = packed.visible
         positions = torch.cat([positions_of(batch.source_mask), real.sum(1, keepdim=True) + packed.depth], 1)
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(packed.ids)], 1))
-        hidden = self._states(embeds, inputs.prompt_slots, visible, positions, varies=_varies(inputs))[0]
+        prompts = Prompts.of(inputs, wide)
+        hidden = self._states(embeds, inputs.prompt_slots, visible, positions, prompts=prompts)[0]
         hidden = hidden[:, length - 1 :]
         # only the slots that some candidate token starts from reach the head
         wanted = batch.choices_mask.bool()
@@ -91,15 +93,17 @@ class Llama(Backbone):
 
     def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
         mask = batch.source_mask
-        out, _ = cast_inputs(inputs, self.embed(batch.source), mask, batch.source, offset_rows(batch, inputs, 0))
+        out, wide = cast_inputs(inputs, self.embed(batch.source), mask, batch.source, offset_rows(batch, inputs, 0))
         length = mask.shape[1]
         visible = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril() & mask.bool()[:, None]
         self.note_source(mask)
         hidden, cache = self._states(
-            out, inputs.prompt_slots, visible, positions_of(mask), varies=_varies(inputs), keep=True
+            out, inputs.prompt_slots, visible, positions_of(mask), prompts=Prompts.of(inputs, wide), keep=True
         )
         self.note_source(None)  # what gates read stays as it was
-        seen = torch.cat([mask.new_ones(len(batch), cache.get_seq_length() - length), mask], 1)
+        # what the cache holds: deep prefixes, the prompt, the source
+        front = cache.get_seq_length() - wide.shape[1]
+        seen = torch.cat([mask.new_ones(len(batch), front), wide], 1)
         position = mask.sum(1, keepdim=True) + inputs.prompt_slots + self.position_offset
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
@@ -129,18 +133,23 @@ class Llama(Backbone):
         rows = torch.full_like(ids, -1)
         return inputs.shift(embeds, ids, rows).to(embeds.dtype)
 
-    def prompt_states(self, prompt: Tensor) -> KeysValues:
-        """Keys and values of a prompt, per layer (K, kv_heads, m, head_dim); K prompts (K, m, d) at once."""
+    def prompt_states(self, prompt: Tensor, mask: Tensor | None = None) -> KeysValues:
+        """Keys and values of a prompt, per layer (K, kv_heads, m, head_dim); K prompts (K, m, d) at once.
+
+        Args:
+            prompt: (K, m, d).
+            mask: (K, m), 0 at the slots of a shorter prompt that stand in front of it; None = all are real.
+        """
         keep = not torch.is_grad_enabled()
-        if keep and self._prompt is not None and torch.equal(self._prompt, prompt):
+        mask = torch.ones(prompt.shape[:2], dtype=torch.long, device=prompt.device) if mask is None else mask
+        if keep and self._prompt is not None and all(map(torch.equal, self._prompt, (prompt, mask))):
             assert self._prompt_states is not None
             return self._prompt_states
         cache = DynamicCache()
         slots = prompt.shape[1]
-        visible = torch.ones(1, slots, slots, dtype=torch.bool, device=prompt.device).tril()
         self.model.model(
             inputs_embeds=prompt,
-            attention_mask=self._attention_mask(visible.expand(len(prompt), -1, -1)),
+            attention_mask=self._attention_mask(_causal(mask)),
             position_ids=torch.arange(slots, device=prompt.device)[None].expand(len(prompt), -1),
             past_key_values=cache,
             use_cache=True,
@@ -148,7 +157,7 @@ class Llama(Backbone):
         layers: list[Any] = list(cache.layers)
         states = [(layer.keys, layer.values) for layer in layers]
         if keep:
-            self._prompt, self._prompt_states = prompt.clone(), states
+            self._prompt, self._prompt_states = (prompt.clone(), mask.clone()), states
         return states
 
     def _states(
@@ -158,7 +167,7 @@ class Llama(Backbone):
         visible: Tensor,
         positions: Tensor,
         *,
-        varies: bool,
+        prompts: Prompts | None,
         keep: bool = False,
     ) -> tuple[Tensor, DynamicCache]:
         """Hidden states (B, T, d) of the tokens, and the cache behind them (filled when a prompt or ``keep`` asks).
@@ -167,18 +176,25 @@ class Llama(Backbone):
         """
         batch, length = positions.shape
         visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
-        visible = torch.cat([visible.new_ones(batch, length, slots), visible], 2)
+        front = visible.new_ones(batch, slots) if prompts is None else prompts.mask.bool()
+        visible = torch.cat([front[:, None].expand(-1, length, -1), visible], 2)
         positions = positions + slots + self.position_offset
         cache = DynamicCache()
-        # checkpointed layers take no cache; then, and when prompts differ, the prompt is fed in every row
-        share = slots > 0 and not varies and not self.checkpointing_now
+        # checkpointed layers take no cache; then, and when every row has its own, the prompt is fed in every row
+        share = slots > 0 and not self.checkpointing_now and (prompts is None or prompts.owners is not None)
         if share:
-            for index, (keys, values) in enumerate(self.prompt_states(embeds[:1, :slots])):
-                cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+            owners = None if prompts is None else prompts.owners
+            first = slice(0, 1) if prompts is None else prompts.first()
+            for index, (keys, values) in enumerate(self.prompt_states(embeds[first, :slots], front[first].long())):
+                if owners is None:
+                    keys, values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
+                else:
+                    keys, values = keys[owners], values[owners]
+                cache.update(keys, values, index)
             embeds = embeds[:, slots:]
         elif slots:
-            top = torch.ones(slots, slots, dtype=torch.bool, device=visible.device).tril()
-            top = torch.cat([top, top.new_zeros(slots, length)], 1).expand(batch, -1, -1)
+            top = _causal(front)
+            top = torch.cat([top, top.new_zeros(batch, slots, length)], 2)
             visible = torch.cat([top, visible], 1)
             first = torch.arange(slots, device=positions.device)[None].expand(batch, -1)
             positions = torch.cat([first, positions], 1)
@@ -244,6 +260,41 @@ def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
     return rows.masked_fill((mask == 0) | (rows < 0), -1)
 
 
-def _varies(inputs: Inputs) -> bool:
-    """Whether a method's prompt depends on the example."""
-    return bool(getattr(inputs, "prompt_depends_on_input", False))
+@dataclass(frozen=True)
+class Prompts:
+    """Whose prompt each row of a batch has.
+
+    Attributes:
+        mask: (B, m), 0 at the slots in front of a shorter prompt.
+        owners: (B,) which of K prompts (the K-th is that of owner K's first row); None = every row has its own.
+    """
+
+    mask: Tensor
+    owners: Tensor | None
+
+    @classmethod
+    def of(cls, inputs: Inputs, wide: Tensor) -> Prompts | None:
+        """What an input-level method says of its prompts; None where all rows share one.
+
+        Args:
+            inputs: the method; `owners` (packed sweeps) or `prompt_depends_on_input` say that prompts differ.
+            wide: (B, m + T), the mask that it returned.
+        """
+        owners = getattr(inputs, "owners", None)
+        if owners is None and not getattr(inputs, "prompt_depends_on_input", False):
+            return None
+        return cls(wide[:, : inputs.prompt_slots], owners)
+
+    def first(self) -> Tensor:
+        """The first row of each owner, (K,); rows of one owner stand together."""
+        assert self.owners is not None
+        starts = torch.ones_like(self.owners, dtype=torch.bool)
+        starts[1:] = self.owners[1:] != self.owners[:-1]
+        return starts.nonzero()[:, 0]
+
+
+def _causal(mask: Tensor) -> Tensor:
+    """Causal visibility (B, m, m) among slots with a mask (B, m); a masked slot sees itself (no empty softmax)."""
+    slots = mask.shape[1]
+    lower = torch.ones(slots, slots, dtype=torch.bool, device=mask.device).tril()
+    return (lower & mask.bool()[:, None]) | torch.eye(slots, dtype=torch.bool, device=mask.device)
