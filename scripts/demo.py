@@ -18,7 +18,7 @@ BASE = ("experiment=demo",)
 ROWS: dict[str, list[str]] = {
     "majority class": ["method=majority"],
     "zero-shot, digits as labels": ["method=none"],
-    "zero-shot, words as labels": ["method=none", "protocol.label_words=words"],
+    "zero-shot, words as labels": ["method=none", "protocol.label_words=words", "task.decoder_cue='sentiment:'"],
     "PT": ["method=pt", "method.prompt_length=20"],
     # its untrained row is PT's: with B = 0 the offsets are zero, so it is not measured twice
     "DePT": ["method=dept", "method.prompt_length=12", "method.rank=5", "runner.evaluate_untrained=false"],
