@@ -96,7 +96,8 @@ class ProtocolConfig:
         invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
             (author code) or as no class at all (``wrong``); an unreadable number as -1 or as the middle of the scale.
         seeds: seeds behind one reported cell.
-        steps: split rule (``small | large | official``) -> optimiser steps.
+        steps: ``small | large`` (published train rows, see ``steps_for``) -> optimiser steps; ``official`` repeats one
+            of them for readers that go by the split rule.
         max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens.
     """
 
@@ -152,6 +153,14 @@ def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:
 def new_tokens(task: TaskConfig, protocol: ProtocolConfig) -> int:
     """Tokens that generation may take: the task's, then the protocol's, then 20 (the DePT family's)."""
     return int(task.max_new_tokens or protocol.max_new_tokens or 20)
+
+
+LARGE_TRAIN_ROWS = 100_000  # the DePT family trains ten times longer above this
+
+
+def steps_for(train_rows: int, steps: dict[str, int]) -> int | None:
+    """Optimiser steps of a protocol for a training split of the published size."""
+    return steps.get("large" if train_rows > LARGE_TRAIN_ROWS else "small")
 
 
 def metric_of(task: TaskConfig, protocol: ProtocolConfig, purpose: str) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from backbones.tiny_tokenizer import tiny_tokenizer
 from tasks import sources
-from tasks.answers import answer_of, parse_answer, reference_of
+from tasks.answers import answer_of, asks_for_referent, parse_answer, reference_of
 from tasks.config import KINDS, TaskConfig, metric_of
 from tasks.encode import encode
 from tasks.metrics import Prediction, score
@@ -28,12 +28,11 @@ FAST = [(t, "dept", f) for i, t in enumerate(TASKS) for f in (FAMILIES[i % 3],)]
 def gold(task: TaskConfig, example: Any, family: str) -> Any:
     """What a perfect model answers, by way of the same functions as a real one."""
     if family == "encoder":
-        return (
-            list(example.tags)
-            if task.kind == "tagging"
-            else (example.label if task.kind == "regression" else answer_of(task, example, example.label))
-        )
-    return parse_answer(task, example, example.references[0])
+        if task.kind == "tagging":
+            return list(example.tags)
+        return example.label if task.kind == "regression" else answer_of(task, example, example.label)
+    wrong_referent = asks_for_referent(task, example) and not example.label
+    return parse_answer(task, example, "nobody" if wrong_referent else example.references[0])
 
 
 def walk(name: str, protocol_name: str, family: str, cache: Path) -> None:

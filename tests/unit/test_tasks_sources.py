@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tasks import fetch, sources
-from tasks.config import DataConfig, source_length
+from tasks.config import DataConfig, source_length, steps_for
 from tasks.errors import DataError, SourceUnavailable
 from tasks.packages import READERS, options_of, passage_form, sec_filings
 from tasks.rows import content_sha256
@@ -240,3 +240,5 @@ def test_lengths_are_the_protocols_then_the_tasks() -> None:
     assert source_length(task_of("glue/rte"), protocol_of("dept")) == 256
     assert source_length(task_of("ner/conll2003"), protocol_of("ptuning_v2")) == 152
     assert source_length(task_of("superglue/boolq"), protocol_of("ptuning_v2")) == 128
+    steps = protocol_of("dept").steps
+    assert (steps_for(66_349, steps), steps_for(362_846, steps)) == (30_000, 300_000)
