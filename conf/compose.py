@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.resolve import CONF, ConfigError, get, put, resolve
+from conf.resolve import CONF, ConfigError, get, put, resolve, with_schema
 from conf.schema import FIDELITIES, Config
 from results.identity import flatten, run_id
 
@@ -132,6 +132,8 @@ def _composed(chosen: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra_compose("config", list(chosen))
         tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+        for group in [key for key, value in tree.items() if isinstance(value, dict)]:
+            tree[group] = with_schema(group, tree[group])
         return tree, {key for key, _ in flatten(tree)} | _branches(tree)
     finally:
         GlobalHydra.instance().hydra = held

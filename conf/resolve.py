@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,50 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as it would be had nobody chosen more than the names of its groups (see results.identity)."""
-    from runners.config import RunnerConfig
-
-    tree: dict[str, Any] = {"fidelity": resolved["fidelity"], "runner": asdict(RunnerConfig())}
+    tree: dict[str, Any] = {"fidelity": resolved["fidelity"], "runner": with_schema("runner", {})}
     for group in ("method", "task", "backbone", "protocol"):
-        tree[group] = _group_file(group, resolved[group]["name"])
+        tree[group] = with_schema(group, _group_file(group, resolved[group]["name"]))
     tree |= {"data": {}, "tracking": {}}
     tree["backbone"].setdefault("family", resolved["backbone"]["family"])
     tree = resolve(tree)
     return tree | {"fidelity": "corrected", "seed": 42, "packed": False}
+
+
+def with_schema(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's values over the defaults of its dataclass, so that every key can be seen and overridden."""
+    schema = _schemas().get(group)
+    return _over(schema, values) if schema else dict(values)
+
+
+@cache
+def _schemas() -> dict[str, type[Any]]:
+    from backbones.config import BackboneConfig
+    from runners.config import RunnerConfig
+    from tasks.config import DataConfig, ProtocolConfig, TaskConfig
+
+    return {
+        "backbone": BackboneConfig,
+        "runner": RunnerConfig,
+        "data": DataConfig,
+        "protocol": ProtocolConfig,
+        "task": TaskConfig,
+    }
+
+
+def _over(schema: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for field in fields(schema):
+        default = field.default if field.default is not MISSING else None
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        elif field.default is MISSING:
+            continue
+        if is_dataclass(default):
+            own = merged.get(field.name) or {}
+            merged[field.name] = _over(type(default), own) if isinstance(own, Mapping) else own
+        else:
+            merged.setdefault(field.name, default)
+    return merged
 
 
 def get(tree: Mapping[str, Any], dotted: str, default: Any = None) -> Any:

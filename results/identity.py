@@ -16,10 +16,11 @@ from typing import Any
 COSMETIC = (
     "ledger", "cache", "force", "retry_failed", "retry_stale", "plan", "yes", "fail_fast", "budget", "experiment",
     "sweep", "tracking", "launcher", "pack", "progress", "commands",
-    "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every", "runner.checkpoint_seconds",
-    "runner.threads", "runner.device", "runner.processes",
-    "method.path", "backbone.path", "backbone.facts", "backbone.package", "backbone.hub", "backbone.lineage",
-    "backbone.licence", "backbone.family", "backbone.description", "data.root", "data.source",
+    "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every",
+    "runner.checkpoint_seconds", "runner.threads", "runner.device", "runner.processes",
+    "method.path", "backbone.path", "backbone.facts", "backbone.lineage", "backbone.licence", "backbone.family",
+    "backbone.description",
+    "data",  # the declared revision of the data stands for it
 )  # fmt: skip
 ID_LENGTH = 16
 
@@ -76,6 +77,9 @@ def run_id(config: Mapping[str, Any], defaults: Mapping[str, Any], data_revision
     path = (config.get("method") or {}).get("path")
     if path:  # a method outside the tree has no version that we keep: its text is its version
         counted["method.source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    backbone = config.get("backbone") or {}
+    if backbone.get("path") and not backbone.get("facts"):  # a YAML for any model: the folder says which
+        counted["backbone.folder"] = Path(backbone["path"]).name
     payload = {"choices": counted, "data": data_revision}
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
