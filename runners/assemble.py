@@ -155,10 +155,10 @@ def head_of(config: Config) -> tuple[str | None, int | None]:
     return kinds.get(config.task.kind, ("sequence", len(config.task.labels)))
 
 
-def assemble(config: Config, device: torch.device, data: TaskData) -> Parts:
-    """Load the backbone, build the method, put it on, encode the splits."""
+def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
+    """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
     backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
-    splits = encode_splits(config, data, backbone.tokenizer)
+    splits = splits or encode_splits(config, data, backbone.tokenizer)
     method = build_method(config, backbone) if config.method["name"] not in NO_METHOD else None
     if getattr(method, "kind", None) in ("layer", "weight"):
         KEPT.forget()  # these change the model in place

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from results.ledger import Run
 from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
 from runners.baselines import majority_predictions, metric_for
 from runners.config import RunnerConfig
-from runners.evaluate import Evaluation, Evaluator
+from runners.evaluate import Evaluation, Evaluator, Split
 from runners.job import Outcome, describe, outcome_of
 from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
@@ -81,31 +82,37 @@ class Execution:
             with self.stop.caught():
                 self.workers.jointly(self._write)
                 self._execute()
-                self.record["status"] = "done"
-                self.workers.jointly(self._write)
-        except Stopped as stop:
-            return Outcome("stopped", self.run.id, reason=str(stop))
-        except KeyboardInterrupt:
-            return Outcome(
-                "interrupted", self.run.id, reason="interrupted; the same command goes on from its checkpoint"
-            )
-        except CorruptCheckpoint as error:
-            return Outcome("failed", self.run.id, reason=str(error))
-        except (DataError, Refused) as error:
-            return self._fail("refused", str(error))
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            return self._fail("failed", out_of_memory(error))
-        except NotFinite as error:
-            self.record["verdicts"].append(verdict("loss_not_finite", "warning", str(error)))
-            return self._fail("failed", str(error))
-        except Exception as error:
-            if os.environ.get("SOFT_PROMPT_BENCH_TRACEBACK"):
-                raise
-            full = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's CPU allocator
-            return self._fail("failed", out_of_memory(error) if full else describe(error))
+                return self.finished()
+        except (Exception, KeyboardInterrupt) as error:
+            return self.ended_by(error)
+
+    def finished(self) -> Outcome:
+        """Write the record of a run that is done."""
+        self.record["status"] = "done"
+        self.workers.jointly(self._write)
         if self.workers.main:
             (self.run / "checkpoint.pt").unlink(missing_ok=True)
         return outcome_of(self.record)
+
+    def ended_by(self, error: BaseException) -> Outcome:
+        """The outcome of a run that did not get to its end; a failure is written down with its reason."""
+        if isinstance(error, Stopped):
+            return Outcome("stopped", self.run.id, reason=str(error))
+        if isinstance(error, KeyboardInterrupt):
+            reason = "interrupted; the same command goes on from its checkpoint"
+            return Outcome("interrupted", self.run.id, reason=reason)
+        if isinstance(error, CorruptCheckpoint):
+            return Outcome("failed", self.run.id, reason=str(error))
+        if isinstance(error, DataError | Refused):
+            return self._fail("refused", str(error))
+        if isinstance(error, NotFinite):
+            self.record["verdicts"].append(verdict("loss_not_finite", "warning", str(error)))
+            return self._fail("failed", str(error))
+        if memory_is_full(error):
+            return self._fail("failed", out_of_memory(error))
+        if os.environ.get("SOFT_PROMPT_BENCH_TRACEBACK"):
+            raise error
+        return self._fail("failed", describe(error))
 
     def _fail(self, status: str, reason: str) -> Outcome:
         self.record |= {"status": "failed", "reason": reason}
@@ -168,13 +175,13 @@ class Execution:
                     f"data={self.record['data']['source']} has none; another protocol= or data= may have one"
                 )
 
-    def _train(self, parts: Parts, evaluator: Evaluator) -> None:
-        tuned = parts.tuned
-        rates_ = dict(self.config.method.get("lr") or {})
+    def _open(self, parts: Parts, evaluator: Callable[[Split], Evaluation]) -> Session:
+        """The training state: new and scored before it is trained, or as a checkpoint left it."""
         order = BatchOrder(
             parts.splits["train"].lengths(), self.runner.batch_size or 32, self.config.seed, self.runner.group_by_length
         )
-        session = Session(self.run, self.runner, tuned.trainable(), rates_, order, self.workers.main)
+        rates_ = dict(self.config.method.get("lr") or {})
+        session = Session(self.run, self.runner, parts.tuned.trainable(), rates_, order, self.workers.main)
         torch.manual_seed(self.config.seed + 7919 * self.workers.rank)  # what dropout draws from
         resumed = self.workers.jointly(lambda: session.resume(self.workers.rank))
         if resumed:
@@ -185,25 +192,33 @@ class Execution:
                 session.untrained[split] = metrics
                 session.log({"step": 0, "split": split, "metrics": metrics})
         self.record["untrained_metrics"] = session.untrained
+        return session
+
+    def _train(self, parts: Parts, evaluator: Evaluator) -> None:
+        session = self._open(parts, evaluator)
         mirror: Tracker = tracker(
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
         label = f"{self.config.method['name']} {self.config.task.name}"
         try:
             train(
-                session, tuned, parts.splits["train"], parts.splits[self.select_split], evaluator, self.select_metric,
-                label=label, log=mirror.log, beat=self._write, stop=self.stop,
+                session, parts.tuned, parts.splits["train"], parts.splits[self.select_split], evaluator,
+                self.select_metric, label=label, log=mirror.log, beat=self._write, stop=self.stop,
             )  # fmt: skip
         finally:
             mirror.finish({"selected_step": session.best.step, "best": session.best.score})
         evaluator.stopping = lambda: False
+        self._close(session, parts)
+
+    def _close(self, session: Session, parts: Parts) -> None:
+        """Take the best tensors, note what training took, save them."""
         session.load(session.best.tensors)
         self.record |= {
             "steps": session.step,
             "selected_step": session.best.step,
             "train_examples_per_second": session.examples / max(session.train_seconds, 1e-9),
             "wall_seconds": session.wall_seconds,
-            "epochs": session.step / order.steps_per_epoch,
+            "epochs": session.step / session.order.steps_per_epoch,
         }
         self.workers.jointly(lambda: self._save(parts))
 
@@ -286,6 +301,12 @@ class Execution:
         self.record["standard_error"] = error
         self.record["truncated"] = {name: split.truncated for name, split in parts.splits.items()}
         self.record["verdicts"] += found
+
+
+def memory_is_full(error: BaseException) -> bool:
+    """Whether an error says so (torch's allocator on the CPU raises a plain RuntimeError)."""
+    plain = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def out_of_memory(error: BaseException) -> str:
