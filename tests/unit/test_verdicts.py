@@ -1,0 +1,54 @@
+"""Guard rails speak when they should, and only then."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from runners.verdicts import constant, learned, rates, standard_error
+from tasks.metrics import Prediction
+
+
+def predictions(answers: str) -> list[Prediction]:
+    return [Prediction(str(i), answer, "1") for i, answer in enumerate(answers)]
+
+
+def levels(found: list[dict[str, object]]) -> dict[object, object]:
+    return {entry["name"]: entry["level"] for entry in found}
+
+
+def test_constant_predictions_are_told() -> None:
+    assert constant(predictions("0000"))[0]["message"] == "every prediction is '0'"
+    assert constant(predictions("0001")) == []
+    assert constant(predictions("0")) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.9, {"above_majority": "ok", "above_untrained": "ok"}), (0.62, {"above_majority": "warning", "above_untrained": "ok"})],
+)  # fmt: skip
+def test_learning_is_more_than_a_standard_error_above_both_baselines(value: float, expected: dict[str, str]) -> None:
+    assert levels(learned(value, 0.05, 0.6, 0.5, "accuracy")) == expected
+
+
+def test_a_baseline_that_is_not_known_is_not_judged() -> None:
+    assert learned(0.9, 0.05, None, None, "accuracy") == []
+
+
+def test_invalid_and_truncated_rates() -> None:
+    assert levels(rates(0.0, 0.0)) == {"truncated": "ok", "invalid_answers": "ok"}
+    assert levels(rates(0.2, 0.01)) == {"truncated": "note", "invalid_answers": "note"}
+    assert levels(rates(0.0, 0.2))["invalid_answers"] == "warning"
+    assert levels(rates(0.0, None)) == {"truncated": "ok"}
+
+
+def test_standard_errors() -> None:
+    rows = predictions("1100")
+
+    def share(some: list[Prediction]) -> dict[str, float]:
+        return {"f1": sum(p.prediction == "1" for p in some) / len(some)}
+
+    assert standard_error(rows, "accuracy", share, 0.5) == pytest.approx(0.25)
+    assert standard_error(rows, "f1", share, 0.5) == pytest.approx(0.25, abs=0.05)
+    assert math.isnan(standard_error(rows[:1], "accuracy", share, 1.0))
