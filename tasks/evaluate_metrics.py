@@ -75,7 +75,9 @@ class Matthews(LocalMetric):
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         from sklearn.metrics import matthews_corrcoef
 
-        return {"matthews": float(matthews_corrcoef(references, predictions))}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one class alone scores 0, as in the first steps of many runs
+            return {"matthews": float(matthews_corrcoef(references, predictions))}
 
 
 class Pearson(LocalMetric):
