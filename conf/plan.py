@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Override
 
 from conf.compose import compose, compose_raw, name_run, parse, typed
 from conf.grid import Chosen, expand, swept, texts, trials
+from conf.packing import has_dropout, pack_key
 from conf.resolve import ConfigError, get
 from conf.schema import Config
 from results.identity import flatten
@@ -122,7 +123,7 @@ def make_plan(overrides: Sequence[str]) -> Plan:
             points += _grid(start, own)
         except ConfigError as error:
             problems += error.problems
-    made, found = _compose_all(points)
+    made, found = _compose_all(points, launcher_of(given) == "packed")
     problems += found
     if not problems:
         problems += _unequal_caps(made)
@@ -156,14 +157,21 @@ def _grid(start: Chosen, own: Sequence[Override]) -> list[Chosen]:
     return points
 
 
-def _compose_all(points: Sequence[Chosen]) -> tuple[list[Point], list[str]]:
-    """Composed points, and the problems of the others with the first point that has each."""
+def _compose_all(points: Sequence[Chosen], packs: bool) -> tuple[list[Point], list[str]]:
+    """Composed points, and the problems of the others with the first point that has each.
+
+    Args:
+        packs: points that draw random numbers are marked as packed, which is then part of their names.
+    """
     made: list[Point] = []
     problems: dict[str, list[str]] = defaultdict(list)
     varying = _varying(points)
     for chosen in points:
         try:
-            made.append(_compose(chosen))
+            point = point_of(chosen)
+            if packs and pack_key(point.resolved, point.config) and has_dropout(point.config):
+                point = point_of(chosen | {"packed": "true"})
+            made.append(point)
         except ConfigError as error:
             for problem in error.problems:
                 problems[problem].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
@@ -180,7 +188,12 @@ def _where(labels: Sequence[str], total: int) -> str:
     return first + (f" and {len(labels) - 1} more of {total} points)" if len(labels) > 1 else ")")
 
 
-def _compose(chosen: Chosen) -> Point:
+def point_of(chosen: Chosen) -> Point:
+    """Compose and name one point.
+
+    Raises:
+        ConfigError: with every problem of it.
+    """
     resolved = compose(texts(chosen))
     if resolved.get("sweep"):  # the grid is not a part of the point
         resolved["sweep"] = {"name": resolved["sweep"].get("name") or resolved.get("experiment")}

@@ -100,11 +100,14 @@ class Evaluator:
             raise IncompleteEvaluation(
                 f"{split.name}: {len(answers)} answers to {len(split.examples)} examples, or some twice"
             )
+        return self.evaluation(split, [answer for _, answer in answers], time.monotonic() - begun)
+
+    def evaluation(self, split: Split, answers: Sequence[Any], seconds: float) -> Evaluation:
+        """Score answers that stand in the split's order."""
         predictions = [
             Prediction(example.id, answer, reference_of(self.task, example), example.group)
-            for example, (_, answer) in zip(split.examples, answers, strict=True)
+            for example, answer in zip(split.examples, answers, strict=True)
         ]
-        seconds = time.monotonic() - begun
         return Evaluation(
             predictions,
             score(self.task, self.protocol, predictions),

@@ -1,0 +1,120 @@
+"""One run of a pack: everything of a run but its forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from conf.paths import cache_root
+from runners.assemble import Parts, assemble, load_data
+from runners.evaluate import Evaluation, Evaluator, Split
+from runners.execute import Execution
+from runners.job import Outcome
+from runners.measures import peak_memory
+from runners.progress import say
+from runners.session import Session, rng_state
+from runners.tracking import Tracker, tracker
+
+
+class Member(Execution):
+    """One run of a pack."""
+
+    parts: Parts
+    session: Session
+    mirror: Tracker
+    single: Evaluator
+    data: Any
+    outcome: Outcome | None = None
+
+    def load(self, parts_of: Callable[[Member], tuple[Any, dict[str, Split] | None]]) -> None:
+        """Data (those of another member with the same rows, where there is one), method, counts."""
+        self._write()
+        self.data, splits = parts_of(self)
+        self.record["data"] = self.data.report
+        self.record["verdicts"] += self.data.report.get("verdicts", [])
+        self._need(self.data)
+        self.parts = assemble(self.config, self.workers.device, self.data, splits)
+        self.single = Evaluator(self.parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
+        counts = self.parts.tuned.counts()
+        self.record |= {
+            "trainable_parameters": counts["method"],
+            "head_parameters": counts["head"],
+            "backbone_parameters": counts["backbone"],
+            "train_examples_per_second": None,
+        }
+
+    def open(self, evaluate: Callable[[Split], Evaluation], others: Sequence[str]) -> None:
+        """Start or resume the training state."""
+        self.record["packed"] = {"with": [run for run in others if run != self.run.id], "size": len(others)}
+        self.session = self._open(self.parts, evaluate)
+        self.mirror = tracker(self.config.tracking, self.run.id, self.resolved, cache_root(self.config), True)
+        self._write()
+
+    def splits(self) -> dict[str, Split] | None:
+        """Its encoded rows, once they are there."""
+        return self.parts.splits if hasattr(self, "parts") else None
+
+    def checkpoint(self) -> None:
+        self.session.save([rng_state()])
+        self._write()
+
+    def update(self, loss: float, examples: int, seconds: float) -> None:
+        """One optimiser step from the gradients that the shared pass left."""
+        self.session.update(loss, examples, seconds)
+        if self.session.step % self.runner.log_every == 0:
+            self.mirror.log({"loss": loss}, self.session.step)
+
+    def end(self, scores: Mapping[str, Evaluation], loaded: int) -> None:
+        """Keep the scores of the best tensors, judge, write the record.
+
+        Args:
+            scores: split -> evaluation.
+            loaded: bytes of the process before it trained.
+        """
+        self.mirror.finish({"selected_step": self.session.best.step, "best": self.session.best.score})
+        self._report(self.parts, _Answering(scores, self.single))  # type: ignore[arg-type]
+        self.record |= {"peak_memory_bytes": peak_memory(self.workers.device), "loaded_memory_bytes": loaded}
+        self._judge(self.parts, self.data)
+        self.outcome = self.finished()
+
+    def failed_for(self, reason: str) -> Outcome:
+        return self._fail("failed", reason)
+
+
+class _Answering:
+    """An evaluator whose scores come from the pack and whose single answers from the run's own model."""
+
+    def __init__(self, scores: Mapping[str, Evaluation], single: Evaluator) -> None:
+        self.scores, self.answer = scores, single.answer
+
+    def __call__(self, split: Split) -> Evaluation:
+        return self.scores[split.name]
+
+
+class SharedData:
+    """Rows and token ids, loaded once for members that differ in nothing that touches them."""
+
+    def __init__(self) -> None:
+        self.loaded: list[tuple[str, Any, Member]] = []
+
+    def __call__(self, member: Member) -> tuple[Any, dict[str, Split] | None]:
+        config = member.config
+        key = repr((config.task, config.protocol, config.data, config.fidelity))
+        for known, data, owner in self.loaded:
+            if known == key and owner.config.seed == config.seed:
+                return data, owner.splits()
+        data = load_data(config)
+        if not self.loaded:
+            for note in data.report.get("notes", []):
+                say(note)
+        for known, other, owner in self.loaded:
+            if known == key and _same_rows(data, other):
+                return data, owner.splits()
+        self.loaded.append((key, data, member))
+        return data, None
+
+
+def _same_rows(one: Any, other: Any) -> bool:
+    return one.splits.keys() == other.splits.keys() and all(
+        list(one.splits[role]) == list(other.splits[role]) for role in one.splits
+    )
