@@ -45,10 +45,17 @@ def main(arguments: Sequence[str]) -> int:
     from runners.job import run_point
 
     outcome = run_point(resolved)
-    if outcome.reason and outcome.status != "done":
-        print(outcome.reason, file=sys.stderr)
-    print(outcome.line)
+    if _speaks():
+        if outcome.reason and outcome.status != "done":
+            print(outcome.reason, file=sys.stderr)
+        if outcome.run_id is not None:
+            print(outcome.line, flush=True)
     return outcome.exit_code
+
+
+def _speaks() -> bool:
+    """Of the processes of a distributed run only the main one prints."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _show(arguments: Sequence[str]) -> int:
@@ -65,6 +72,8 @@ def _show(arguments: Sequence[str]) -> int:
         run_id, source, revision = name_run(resolved, typed(resolved))
     except ConfigError as error:
         return _refuse(error.problems)
+    except ValueError as error:  # data that cannot be had or read
+        return _refuse([str(error)])
     print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")
     print(f"# run {run_id}, data: {source} {revision}")
     return 0
@@ -80,11 +89,15 @@ def _hydra(arguments: Sequence[str]) -> int:
 
 
 def _refuse(problems: Sequence[str]) -> int:
-    print("nothing was started:", file=sys.stderr)
-    for problem in problems:
-        print(f"  - {problem}", file=sys.stderr)
+    if _speaks():
+        print("nothing was started:", file=sys.stderr)
+        for problem in problems:
+            print(f"  - {problem}", file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
