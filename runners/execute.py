@@ -131,9 +131,7 @@ class Execution:
         begun = time.monotonic()
         data = self.workers.jointly(lambda: load_data(self.config))
         self.record["data"] = data.report
-        self.record["verdicts"] += data.report.get("verdicts", [])
-        for note in data.report.get("notes", []):
-            say(note, self.workers.main)
+        self.record["verdicts"] += [verdict("data", "warning", text) for text in data.report.get("verdicts", [])]
         self._need(data)
         if self.config.method["name"] == "majority":
             self._majority(data)
