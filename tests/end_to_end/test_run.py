@@ -15,11 +15,11 @@ from tests.running import ROOT, command, environment, finish, folder, overrides,
 
 LINE = re.compile(r"^run [0-9a-f]{16} (done|failed|refused|held|stopped|interrupted)( \w+=-?\d\.\d{4})?$")
 FIELDS = (
-    "run_id status method task backbone protocol seed fidelity config data primary_metric primary_split selection metrics "
-    "untrained_metrics verdicts versions host processes started heartbeat steps selected_step wall_seconds epochs "
+    "run_id status method task backbone protocol seed fidelity config data primary_metric primary_split selection metrics"
+    " untrained_metrics verdicts versions host processes started heartbeat steps selected_step wall_seconds epochs "
     "trainable_parameters head_parameters backbone_parameters train_examples_per_second eval_examples_per_second "
     "peak_memory_bytes loaded_memory_bytes standard_error truncated"
-).split()
+).split()  # noqa: SIM905
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
@@ -40,7 +40,7 @@ def test_a_run_trains_once_and_leaves_a_whole_record(
     kept = record(tmp_path)
     assert [field for field in FIELDS if field not in kept] == []
     assert line == f"run {kept['run_id']} done accuracy={kept['metrics']['test']['accuracy']:.4f}"
-    assert kept["steps"] == 4 and kept["selected_step"] in (2, 4) and 0 <= kept["heartbeat"] - kept["started"]
+    assert kept["steps"] == 4 and kept["selected_step"] in (2, 4) and kept["heartbeat"] >= kept["started"]
     assert set(kept["untrained_metrics"]) == {"validation", "test"}
     assert {v["name"]: v["level"] for v in kept["verdicts"]}["saved_equals_trained"] == "ok"
 
@@ -128,7 +128,7 @@ def test_help_lists_the_choices(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_failures_become_rows_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = run_here(tmp_path / "nan", "method=dept", "method.lr.offset=1e25")
+    outcome = run_here(tmp_path / "nan", "method=full", "method.lr.weights=1e30")
     kept = record(tmp_path / "nan")
     assert outcome.status == "failed" and outcome.exit_code == 1
     assert kept["status"] == "failed" and "the training loss is" in kept["reason"] and "learning rate" in kept["reason"]
