@@ -92,7 +92,7 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line without -m is a multirun by itself: a table, a `+sweep=`, equal tuning."""
     parsed, _ = parse(_budget_word(overrides))
     keys = {override.key_or_group for override in parsed}
-    if keys & {"sweep", "budget.trials"} or any(o.key_or_group == "hydra.mode" for o in parsed):
+    if {key.split(".")[0] for key in keys} & {"sweep"} or "budget.trials" in keys or any(o.key_or_group == "hydra.mode" for o in parsed):
         return True
     chosen = [str(o.input_line) for o in parsed if o.key_or_group == "experiment" and not o.is_sweep_override()]
     try:
@@ -149,7 +149,7 @@ def _grid(start: Chosen, own: Sequence[Override]) -> list[Chosen]:
     fixed = {override.key_or_group for override in own}
     config = compose_raw(texts(start))
     spec = config.get("sweep") or {}
-    point = {key: value for key, value in start.items() if key not in ("sweep", "plan")}
+    point = {key: value for key, value in start.items() if key.split(".")[0] not in ("sweep", "plan")}
     points = expand(spec, point, fixed)
     count = get(config, "budget.trials")
     if count and not spec.get("trials"):

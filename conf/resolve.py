@@ -110,7 +110,9 @@ def get(tree: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
 def put(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *path, last = dotted.split(".")
     for part in path:
-        tree = tree.setdefault(part, {})
+        if tree.get(part) is None:
+            tree[part] = {}
+        tree = tree[part]
     tree[last] = value
 
 
