@@ -15,11 +15,12 @@ from tests.running import ROOT, command, environment, finish, folder, overrides,
 
 LINE = re.compile(r"^run [0-9a-f]{16} (done|failed|refused|held|stopped|interrupted)( \w+=-?\d\.\d{4})?$")
 FIELDS = (
-    "run_id status method task backbone protocol seed fidelity config data primary_metric primary_split selection metrics"
-    " untrained_metrics verdicts versions host processes started heartbeat steps selected_step wall_seconds epochs "
-    "trainable_parameters head_parameters backbone_parameters train_examples_per_second eval_examples_per_second "
-    "peak_memory_bytes loaded_memory_bytes standard_error truncated"
-).split()  # noqa: SIM905
+    "run_id", "status", "method", "task", "backbone", "protocol", "seed", "fidelity", "config", "data",
+    "primary_metric", "primary_split", "selection", "metrics", "untrained_metrics", "verdicts", "versions", "host",
+    "processes", "started", "heartbeat", "steps", "selected_step", "wall_seconds", "epochs",
+    "trainable_parameters", "head_parameters", "backbone_parameters", "train_examples_per_second",
+    "eval_examples_per_second", "peak_memory_bytes", "loaded_memory_bytes", "standard_error", "truncated",
+)  # fmt: skip
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
