@@ -84,7 +84,7 @@ def expand(spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str]) -> list
     _check(spec)
     held = set(fixed)
     points = [point]
-    for axis in _axes(spec, held):
+    for axis in _axes(spec, point, held):
         points = [p | extra for p in points for extra in axis]
     if spec.get("by_budget"):
         points = [q for p in points for q in expand(_of_budget(spec["by_budget"], p), p, held)]
@@ -167,7 +167,7 @@ def _check(spec: Mapping[str, Any]) -> None:
         raise ConfigError(problems)
 
 
-def _axes(spec: Mapping[str, Any], held: set[str]) -> list[list[Chosen]]:
+def _axes(spec: Mapping[str, Any], point: Chosen, held: set[str]) -> list[list[Chosen]]:
     """The choices of grid, pairs and rows, without the keys that the command line holds."""
     axes = [
         [{key: as_text(value)} for value in (values if isinstance(values, list) else [values])]
@@ -177,10 +177,18 @@ def _axes(spec: Mapping[str, Any], held: set[str]) -> list[list[Chosen]]:
     pairs = spec.get("pairs") or {}
     rows = [dict(zip(pairs, values, strict=True)) for values in zip(*pairs.values(), strict=True)]
     for table in (rows, spec.get("rows") or []):
-        free = [{key: as_text(value) for key, value in row.items() if key not in held} for row in table]
-        if free:
-            axes.append(_distinct(free))
+        written = [{key: as_text(value) for key, value in row.items()} for row in table]
+        if written:
+            axes.append(_free(written, point, held))
     return axes
+
+
+def _free(rows: Sequence[Chosen], point: Chosen, held: set[str]) -> list[Chosen]:
+    """Rows for a point that holds some of their keys: those with its values, or all of them without those keys."""
+    for key in held & {key for row in rows for key in row}:
+        like = [row for row in rows if row.get(key) == point.get(key)]
+        rows = like or rows
+    return _distinct({key: value for key, value in row.items() if key not in held} for row in rows)
 
 
 def _parts(parts: Sequence[Mapping[str, Any]], point: Chosen, held: set[str]) -> list[Chosen]:

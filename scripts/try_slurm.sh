@@ -80,7 +80,7 @@ until ls "$LEDGER"/*/checkpoint.pt >/dev/null 2>&1; do
 done
 sleep 2
 squeue
-VICTIM=$(squeue -h -t R -o %A_%a | head -1)
+VICTIM=$(squeue -h -t R -o %i | head -1)
 echo "scancel --signal=KILL $VICTIM"
 scancel --signal=KILL --full "$VICTIM" || scancel "$VICTIM"
 wait $FIRST || true
