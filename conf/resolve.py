@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from tasks.config import length_for, steps_for
+
 CONF = Path(__file__).resolve().parent
 GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
 DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "space", "about")
@@ -131,7 +133,7 @@ def _fill_runner(config: dict[str, Any]) -> None:
     runner, protocol, task = config["runner"], config["protocol"], config["task"]
     steps = protocol.get("steps")
     if isinstance(steps, Mapping):
-        steps = steps.get(task.get("split_rule")) or steps.get("default") or steps.get("small")
+        steps = steps_for((task.get("rows") or {}).get("train", 0), dict(steps))
     schedule = runner.setdefault("schedule", {})
     wanted = {
         "max_steps": steps,
@@ -147,14 +149,8 @@ def _fill_runner(config: dict[str, Any]) -> None:
     method = config["method"]
     if "max_source_length" in method and method["max_source_length"] is None:
         method["max_source_length"] = length_for(
-            task["name"], protocol.get("max_source_length") or {}, task.get("max_source_length")
+            task["name"], task.get("max_source_length"), protocol.get("max_source_length")
         )
-
-
-def length_for(task: str, by_protocol: Mapping[str, int], own: int | None) -> int:
-    """Tokens of a source: the protocol's length for the task, its suite or all tasks, else the task's own, else 256."""
-    keys = (task, task.split("/")[0], "default")
-    return next((by_protocol[key] for key in keys if by_protocol.get(key)), own or 256)
 
 
 def _outside_choices(group: str, values: Mapping[str, Any]) -> list[str]:

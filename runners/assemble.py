@@ -14,13 +14,12 @@ from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
 from backbones.tuned import Tuned
 from conf.paths import cache_root, ledger_of
-from conf.resolve import length_for
 from conf.schema import Config
 from methods import load as methods
 from runners.evaluate import Split, answering
 from runners.workers import DTYPES
-from tasks.config import ProtocolConfig, TaskConfig
-from tasks.encode import encode
+from tasks.config import source_length
+from tasks.encoded import encode_split
 from tasks.rows import tag_names
 from tasks.task import TaskData, load_task
 from tasks.templates import label_words
@@ -41,10 +40,10 @@ class Parts:
     tuned: Tuned
 
 
-def source_length(task: TaskConfig, protocol: ProtocolConfig, cap: int | None) -> int:
-    """Tokens of a source: the protocol's length for the task, else the task's own, under the runner's cap."""
-    own = length_for(task.name, protocol.max_source_length, task.max_source_length)
-    return min(own, cap) if cap else own
+def capped_length(config: Config) -> int:
+    """Tokens of a source: the protocol's and the task's length, under the runner's cap."""
+    own = source_length(config.task, config.protocol)
+    return min(own, config.runner.max_source_length or own)
 
 
 def problems_of(config: Config) -> list[str]:
@@ -52,7 +51,7 @@ def problems_of(config: Config) -> list[str]:
     found = []
     facts = config.backbone.sizes()
     if config.method["name"] not in NO_METHOD:
-        length = source_length(config.task, config.protocol, config.runner.max_source_length)
+        length = capped_length(config)
         found += methods.check(config.method, facts, length)
     if config.runner.precision not in DTYPES:
         found.append(f"runner.precision={config.runner.precision!r} is not one of {', '.join(DTYPES)}")
@@ -92,19 +91,20 @@ def load_data(config: Config) -> TaskData:
 
 def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, Split]:
     """Token ids of every split."""
-    length = source_length(config.task, config.protocol, config.runner.max_source_length)
+    length = capped_length(config)
     splits = {}
     for role, examples in data.splits.items():
-        kept = list(examples)
-        encoded = encode(
-            kept,
+        encoded = encode_split(
+            examples,
             tokenizer,
             family=config.backbone.family,
             max_source_length=length,
             answer_eos=config.backbone.text.answer_eos,
             tag_names=tag_names(config.task) if config.task.kind == "tagging" else (),
+            data_sha256=data.report["sha256"],
+            cache_root=cache_root(config),
         )
-        splits[role] = Split(role, kept, encoded)
+        splits[role] = Split(role, examples, encoded)
     return splits
 
 
@@ -211,6 +211,12 @@ def start_from(tuned: Tuned, config: Config) -> None:
         if not path.exists():
             raise Refused(f"method.init_from={run_id}: {path} is not there; that run is not done")
         saved = load_file(path)
+        wrong = [
+            k for k, v in saved.items() if k in wanted and v.shape != wanted[k].shape and not k.startswith("head.")
+        ]
+        if wrong:
+            seen = ", ".join(f"{k} {tuple(saved[k].shape)} there, {tuple(wanted[k].shape)} here" for k in wrong)
+            raise Refused(f"method.init_from={run_id}: {seen}; give the method the lengths and ranks of that run")
         taken |= {k: v for k, v in saved.items() if k in wanted and v.shape == wanted[k].shape}
     if not taken:
         raise Refused(

@@ -1,4 +1,4 @@
-"""What needs no training: which metric counts, and the answer of the majority class."""
+"""What needs no training: the answer of the majority class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from conf.schema import Config
 from tasks.answers import reference_of
 from tasks.metrics import Prediction
 from tasks.task import TaskData
-
-
-def metric_for(table: dict[str, str], protocol: str) -> str:
-    """The metric that a protocol selects or reports with."""
-    return table.get(protocol) or table["default"]
 
 
 def majority_predictions(config: Config, data: TaskData, role: str) -> list[Prediction]:

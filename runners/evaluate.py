@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from runners.workers import Workers
 from tasks.answers import answer_of, parse_answer, reference_of
 from tasks.config import ProtocolConfig, TaskConfig
 from tasks.encode import Encoded
+from tasks.encoded import EncodedSplit
 from tasks.examples import Example
 from tasks.metrics import Prediction, score
 
@@ -26,20 +28,17 @@ class Split:
 
     name: str
     examples: Sequence[Example]
-    encoded: Sequence[Encoded]
+    encoded: EncodedSplit
 
     @property
     def truncated(self) -> float:
         """Share of examples that were cut to the length limit."""
-        return sum(e.truncated for e in self.encoded) / max(len(self.encoded), 1)
+        return float(self.encoded.truncated_share)
 
+    @cached_property
     def lengths(self) -> list[int]:
-        return [length_of(e) for e in self.encoded]
-
-
-def length_of(encoded: Encoded) -> int:
-    """Tokens of the longest sequence of an example."""
-    return max([len(encoded.source) + len(encoded.target), *(len(ids) for ids in encoded.segments)])
+        """Tokens of every example."""
+        return [int(length) for length in self.encoded.lengths]
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Evaluator:
             Stopped: `stopping` said so, here or on another process.
         """
         begun = time.monotonic()
-        order = sorted(range(len(split.examples)), key=lambda i: length_of(split.encoded[i]))
+        order = sorted(range(len(split.examples)), key=split.lengths.__getitem__)
         batches = [
             order[s : s + self.runner.eval_batch_size] for s in range(0, len(order), self.runner.eval_batch_size)
         ]

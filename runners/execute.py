@@ -17,7 +17,7 @@ from conf.schema import Config
 from results.files import replacing, write_json
 from results.ledger import Run
 from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
-from runners.baselines import majority_predictions, metric_for
+from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.job import Outcome, describe, outcome_of
@@ -30,6 +30,7 @@ from runners.tracking import Tracker, tracker
 from runners.train import train
 from runners.verdicts import Verdict, constant, learned, rates, standard_error, verdict
 from runners.workers import Workers
+from tasks.config import metric_of
 from tasks.errors import DataError
 from tasks.metrics import score
 from tasks.task import TaskData
@@ -48,8 +49,8 @@ class Execution:
         self.stop = StopSignal()
         protocol, task = config.protocol, config.task
         self.select_split, self.report_split = protocol.select_split, protocol.report_split
-        self.select_metric = metric_for(task.select_metric, protocol.name)
-        self.report_metric = metric_for(task.report_metric, protocol.name)
+        self.select_metric = metric_of(task, protocol, "select")
+        self.report_metric = metric_of(task, protocol, "report")
         self.record: dict[str, Any] = {
             "run_id": run.id,
             "status": "running",
@@ -130,9 +131,7 @@ class Execution:
     def _execute(self) -> None:
         begun = time.monotonic()
         data = self.workers.jointly(lambda: load_data(self.config))
-        self.record["data"] = data.report
-        self.record["verdicts"] += [verdict("data", "warning", text) for text in data.report.get("verdicts", [])]
-        self._need(data)
+        self._take(data)
         if self.config.method["name"] == "majority":
             self._majority(data)
             self.record["wall_seconds"] = time.monotonic() - begun
@@ -160,7 +159,19 @@ class Execution:
         self.record.setdefault("wall_seconds", time.monotonic() - begun)
         self._judge(parts, data)
 
-    def _need(self, data: TaskData) -> None:
+    def _take(self, data: TaskData) -> None:
+        """Note what the data say of themselves, and which of their splits select and are reported.
+
+        Raises:
+            DataError: a split that the run needs is not there.
+        """
+        self.record["data"] = data.report
+        self.record["verdicts"] += [verdict("data", "warning", text) for text in data.report["verdicts"]]
+        self.select_split, self.report_split = data.report["select_split"], data.report["report_split"]
+        self.record |= {
+            "primary_split": self.report_split,
+            "selection": {"split": self.select_split, "metric": self.select_metric},
+        }
         roles = (
             {self.report_split}
             if self.config.method["name"] == "none"
@@ -176,7 +187,7 @@ class Execution:
     def _open(self, parts: Parts, evaluator: Callable[[Split], Evaluation]) -> Session:
         """The training state: new and scored before it is trained, or as a checkpoint left it."""
         order = BatchOrder(
-            parts.splits["train"].lengths(), self.runner.batch_size or 32, self.config.seed, self.runner.group_by_length
+            parts.splits["train"].lengths, self.runner.batch_size or 32, self.config.seed, self.runner.group_by_length
         )
         rates_ = dict(self.config.method.get("lr") or {})
         session = Session(self.run, self.runner, parts.tuned.trainable(), rates_, order, self.workers.main)

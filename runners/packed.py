@@ -161,9 +161,7 @@ class Pack:
         """How many runs fit: the longest rows of one batch are passed through once and measured."""
         member, before = self.members[0], rng_state()
         train = member.parts.splits["train"]
-        longest = sorted(range(len(train.encoded)), key=train.lengths().__getitem__)[
-            -(member.runner.batch_size or 32) :
-        ]
+        longest = sorted(range(len(train.encoded)), key=train.lengths.__getitem__)[-(member.runner.batch_size or 32) :]
         reset_peak(self.workers.device)
         start = peak_memory(self.workers.device)
         self._guarded(lambda: self._gradients({0: member}, {0: longest}))

@@ -30,9 +30,7 @@ class Member(Execution):
         """Data (those of another member with the same rows, where there is one), method, counts."""
         self._write()
         self.data, splits = parts_of(self)
-        self.record["data"] = self.data.report
-        self.record["verdicts"] += self.data.report.get("verdicts", [])
-        self._need(self.data)
+        self._take(self.data)
         self.parts = assemble(self.config, self.workers.device, self.data, splits)
         self.single = Evaluator(self.parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
         counts = self.parts.tuned.counts()

@@ -45,7 +45,7 @@ class PackEvaluator(Evaluator):
         count, size = len(members), len(split.examples)
         # the split K times over, so that answering needs to know nothing of packs
         wide = Split(split.name, list(split.examples) * count, list(split.encoded) * count)
-        lengths = split.lengths()
+        lengths = split.lengths
         order = sorted(range(size), key=lambda i: lengths[i])
         step = max(1, max(self.runner.eval_batch_size, EVALUATION_ROWS) // count)
         step = min(step, self.runner.eval_batch_size)

@@ -142,12 +142,15 @@ class DataConfig:
 
 
 def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:
-    """Tokens of a source: the protocol's for the task, then for its suite, then the task's own, then 256."""
-    table = protocol.max_source_length or {}
-    for key in (task.name, task.name.partition("/")[0]):
-        if key in table:
-            return int(table[key])
-    return int(task.max_source_length or table.get("default") or 256)
+    """Tokens of a source under a protocol."""
+    return length_for(task.name, task.max_source_length, protocol.max_source_length)
+
+
+def length_for(task: str, own: int | None, by_protocol: dict[str, int] | None) -> int:
+    """The protocol's length for the task, then for its suite, then the task's own, then the protocol's, then 256."""
+    table = by_protocol or {}
+    keys = [key for key in (task, task.partition("/")[0]) if key in table]
+    return int(table[keys[0]]) if keys else int(own or table.get("default") or 256)
 
 
 def new_tokens(task: TaskConfig, protocol: ProtocolConfig) -> int:
