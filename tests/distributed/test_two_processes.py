@@ -32,7 +32,7 @@ def torchrun(root: Path, *more: str, **environ: str) -> subprocess.CompletedProc
     [
         ("backbone=tiny_llama", "method=dept", "method.lr.offset=0.01"),
         ("backbone=tiny_t5", "protocol=dept", "runner.schedule.warmup_steps=1"),
-        ("backbone=tiny_bert",),
+        ("backbone=tiny_bert", "backbone.facts.dropout=0.0"),  # the new head's own dropout
     ],
     ids=lambda choice: choice[0],
 )

@@ -1,0 +1,84 @@
+"""A finished run as a model again: what scripts that answer, export or measure begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from backbones.load import load_backbone
+from backbones.tuned import Tuned
+from conf.compose import typed
+from conf.paths import cache_root
+from conf.schema import Config
+from results.ledger import Ledger, Run
+from runners.assemble import NO_METHOD, build_method, head_of
+from runners.workers import DTYPES
+from tasks.rows import tag_names
+
+
+@dataclass
+class Finished:
+    """A run of the ledger with its tuned model, in evaluation mode."""
+
+    run: Run
+    record: dict[str, Any]
+    config: Config
+    tuned: Tuned
+
+
+def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | None = None) -> Finished:
+    """Load the run whose id begins with `prefix`.
+
+    Args:
+        root: the ledger.
+        cache: where models are kept (default: as the run had it).
+
+    Raises:
+        ValueError: there is no such finished run with a trained method.
+    """
+    try:
+        run = Ledger(root).find(prefix)
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+    record = run.record()
+    if record is None or record["status"] != "done":
+        raise ValueError(
+            f"run {run.id} is {record['status'] if record else 'not there'}, not done; finish it with run.py"
+        )
+    if record["method"] in NO_METHOD:
+        raise ValueError(f"run {run.id} is method={record['method']}: nothing was trained that could be loaded")
+    config = typed(record["config"])
+    if cache:
+        config.cache.root = cache
+    head, labels = head_of(config)
+    backbone = load_backbone(
+        config.backbone, dtype=DTYPES[config.runner.precision], device=device, cache_root=cache_root(config),
+        n_labels=labels, head=head, seed=config.seed,
+    )  # fmt: skip
+    tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
+    if config.task.kind == "tagging":
+        tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
+    tuned.load_state(load_file(run / "method.safetensors"))
+    return Finished(run, record, config, tuned.eval())
+
+
+def options_of(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """`key=value` arguments of a script and the rest.
+
+    Raises:
+        ValueError: an unknown key; the message lists the known ones.
+    """
+    given, rest = {}, []
+    for text in arguments:
+        key, sign, value = text.partition("=")
+        if not sign or Path(text).exists():
+            rest.append(text)
+        elif key not in known:
+            raise ValueError(f"{text}: known are {', '.join(f'{k}=<{v}>' for k, v in known.items())}")
+        else:
+            given[key] = value
+    return given, rest

@@ -1,0 +1,114 @@
+"""predict, export and doctor on runs of tiny models."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts import doctor, export, predict
+from tests.running import folder, overrides, record, run_here
+
+
+@pytest.mark.parametrize("backbone", ["tiny_llama", "tiny_t5", "tiny_bert"])
+def test_predict_answers_as_the_run_did(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(tmp_path, f"backbone={backbone}", "task=demo/movie_reviews").status == "done"
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a fine film\n\nwhat a bore\n" + json.dumps({"text": "neither good nor bad"}) + "\n")
+    kept = record(tmp_path)
+    capsys.readouterr()
+    assert predict.main([f"run={kept['run_id'][:6]}", f"ledger={tmp_path / 'runs'}", str(lines)]) == 0
+    answers = [line.split("\t") for line in capsys.readouterr().out.strip().splitlines()]
+    assert len(answers) == 3
+    for answer, *chances in answers:
+        values = [float(chance.rsplit("=", 1)[1]) for chance in chances]
+        assert len(values) == 2 and sum(values) == pytest.approx(1, abs=2e-4)
+        assert answer in chances[values.index(max(values))]
+
+
+def test_predict_gives_the_recorded_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from results.files import read_lines
+
+    run_here(tmp_path, "method.lr.prompt=0.3")
+    rows = {str(row["idx"]): row for row in read_lines(Path("tasks/fixtures/superglue/boolq.jsonl")) if "idx" in row}
+    told = read_lines(folder(tmp_path) / "predictions.test.jsonl")
+    wanted = [row for row in told if row["id"] in rows]
+    text = "".join(json.dumps({k: rows[row["id"]][k] for k in ("question", "passage")}) + "\n" for row in wanted)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    capsys.readouterr()
+    assert predict.main([f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]) == 0
+    answers = [line.split("\t")[0] for line in capsys.readouterr().out.strip().splitlines()]
+    assert wanted and answers == [row["prediction"] for row in wanted]
+
+
+def test_predict_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here(tmp_path)
+    where = [f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]
+    (tmp_path / "lines.txt").write_text("one column only\n")
+    assert predict.main([*where, str(tmp_path / "lines.txt")]) == 2
+    assert "1 of 2 columns" in capsys.readouterr().err
+    assert predict.main(["run=ffff", where[1]]) == 2
+    assert "0 runs begin so" in capsys.readouterr().err
+    assert predict.main([*where, "colour=red"]) == 2
+    assert "colour=red: known are run=<id>" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [("backbone=tiny_llama", "method=pt"), ("backbone=tiny_t5", "method=pt"), ("backbone=tiny_llama", "method=prefix")],
+    ids=" ".join,
+)
+def test_an_exported_run_has_equal_logits_in_peft(choice: tuple[str, ...], tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    from backbones.load import load_backbone
+    from runners.finished import load_finished
+
+    assert run_here(tmp_path, *choice, "runner.schedule.name=constant").status == "done"
+    run_id = record(tmp_path)["run_id"]
+    assert export.main([f"run={run_id}", f"ledger={tmp_path / 'runs'}", f"to={tmp_path / 'peft'}"]) == 0
+    assert {path.name for path in (tmp_path / "peft").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
+
+    finished = load_finished(tmp_path / "runs", run_id)
+    base = load_backbone(finished.config.backbone, cache_root=tmp_path).model
+    theirs = PeftModel.from_pretrained(base, str(tmp_path / "peft")).eval()
+    from tasks.encode import Encoded
+
+    ids, answer = [5, 9, 11, 40, 7], [8, 3, 2]
+    with torch.inference_mode():
+        batch = finished.tuned.backbone.collate([Encoded("a", source=ids, target=answer)])
+        ours = finished.tuned.losses(batch)[0]
+        if choice[0].endswith("t5"):
+            logits = theirs(input_ids=torch.tensor([ids]), labels=torch.tensor([answer])).logits[0]
+        else:
+            logits = theirs(input_ids=torch.tensor([ids + answer])).logits[0, -4:-1]
+    expected = torch.nn.functional.cross_entropy(logits.float(), torch.tensor(answer), reduction="sum")
+    torch.testing.assert_close(ours[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_peft_cannot_express_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here(tmp_path, "method=dept")
+    assert export.main([f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]) == 2
+    assert "cannot express" in capsys.readouterr().err
+
+
+def test_doctor_takes_one_batch_of_every_grid_point(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(overrides(tmp_path, "method=pt,dept", "backbone=tiny_llama,tiny_t5")) == 0
+    out = capsys.readouterr().out
+    assert "4 grid points" in out and "of 4 points: forward, backward, scored" in out
+    assert out.strip().splitlines()[-1] == "doctor: ok"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_says_what_is_missing_and_what_brings_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(overrides(tmp_path, "backbone=t5_base", "backbone.path=/no/model/here")) == 1
+    out = capsys.readouterr().out
+    assert "no folder /no/model/here" in out and "backbone.path=<folder>" in out
+    assert out.strip().splitlines()[-1] == "doctor: 2 problems"
+    assert doctor.main(overrides(tmp_path, "method=dpet")) == 1
+    assert "Did you mean dept" in capsys.readouterr().out
