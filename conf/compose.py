@@ -125,18 +125,44 @@ def _is_hydras(override: Override) -> bool:
 
 @lru_cache(maxsize=512)
 def _composed(chosen: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
-    """What Hydra composes from choices of groups, and the dotted keys that may be overridden."""
+    """What Hydra composes from choices of groups, and the dotted keys that may be overridden.
+
+    Hydra is asked once per choice, not once per combination: a group's values depend on no other group's choice, and
+    what an experiment writes into a group (it comes last) is laid over it.
+    """
+    pairs = dict(text.lstrip("+").split("=", 1) for text in chosen)
+    whole = {group: pairs[group] for group in ("experiment", "sweep") if group in pairs}
+    base = tuple(text for text in chosen if text.lstrip("+").split("=", 1)[0] in whole)
+    tree, experiment = deepcopy(_hydra_composed(base)), _experiment(pairs.get("experiment"))
+    for text in chosen:
+        group = text.split("=", 1)[0]
+        if text not in base:
+            own = deepcopy(_hydra_composed((text,)).get(group))
+            laid = OmegaConf.merge(own or {}, experiment.get(group) or {})
+            tree[group] = OmegaConf.to_container(laid) if own is not None else None
+    for group in [key for key, value in tree.items() if isinstance(value, dict)]:
+        tree[group] = with_schema(group, tree[group])
+    return tree, {key for key, _ in flatten(tree)} | _branches(tree)
+
+
+@lru_cache(maxsize=512)
+def _hydra_composed(chosen: tuple[str, ...]) -> dict[str, Any]:
     held = GlobalHydra.instance().hydra  # inside a Hydra job there is one already: put it back afterwards
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra_compose("config", list(chosen))
-        tree: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-        for group in [key for key, value in tree.items() if isinstance(value, dict)]:
-            tree[group] = with_schema(group, tree[group])
-        return tree, {key for key, _ in flatten(tree)} | _branches(tree)
+        return OmegaConf.to_container(config)  # type: ignore[return-value]
     finally:
         GlobalHydra.instance().hydra = held
+
+
+@cache
+def _experiment(name: str | None) -> dict[str, Any]:
+    """What an experiment writes over the groups that it chose."""
+    if name in (None, "null"):
+        return {}
+    return OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))  # type: ignore[return-value]
 
 
 def _check_choice(override: Override) -> list[str]:

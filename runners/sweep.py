@@ -24,6 +24,7 @@ from runners.plan import LIMIT_HOURS, State, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
 Runner = Callable[[Plan, Sequence[Point]], dict[str, Outcome]]
+HERE = ("basic", "packed")  # launchers whose runs share this process
 ENDED_ALL = ("interrupted", "stopped")  # these end the sweep, not only the run
 
 
@@ -43,7 +44,7 @@ def main(overrides: Sequence[str]) -> int:
         if rank == 0:
             print(show(plan, states))
         return 0
-    todo = [point for point, state in zip(plan.points, states, strict=True) if _wanted(point, state)]
+    todo = [point for point, state in zip(plan.points, states, strict=True) if count > 1 or _wanted(point, state)]
     run, unfit = _runner(plan)
     problems = plan.problems + unfit + _unfit(todo)
     problems = problems or _too_long(plan, states)
@@ -53,6 +54,7 @@ def main(overrides: Sequence[str]) -> int:
         print(
             f"{len(todo)} of {len(plan.points)} points to run, {hours_text(_of(plan, states, todo))}", file=sys.stderr
         )
+    # several processes would each ask the ledger at another instant: there the main one decides, point by point
     outcomes = {p.run_id: o for p, s in zip(plan.points, states, strict=True) if (o := _kept(p, s)) is not None}
     outcomes |= run(plan, todo) if todo else {}
     return _sum_up(plan, outcomes, quiet=rank > 0)
@@ -68,9 +70,9 @@ def refuse(problems: Sequence[str]) -> int:
 
 def _wanted(point: Point, state: State) -> bool:
     config = point.config
-    if config.force or (config.retry_stale and state.status == "done"):
+    if config.force or (config.retry_stale and state.status == "stale"):
         return True
-    return state.status != "done" and (state.status != "failed" or config.retry_failed)
+    return state.status not in ("done", "stale") and (state.status != "failed" or config.retry_failed)
 
 
 def _kept(point: Point, state: State) -> Outcome | None:
@@ -223,7 +225,7 @@ def _sum_up(plan: Plan, outcomes: dict[str, Outcome], quiet: bool) -> int:
         ]
         print(f"sweep of {len(plan.points)} points: {', '.join(parts)}")
     for status, code in (("interrupted", 130), ("stopped", 75)):
-        if status in statuses and plan.launcher == "basic":
+        if status in statuses and plan.launcher in HERE:
             return code
     if set(statuses) <= {"done"}:
         return 0

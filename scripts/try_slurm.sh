@@ -51,12 +51,24 @@ KillWait=5
 NodeName=$HOST CPUs=2 State=UNKNOWN
 PartitionName=trial Nodes=$HOST Default=YES MaxTime=INFINITE State=UP
 CONF
+# sacct wants a database; submitit asks it for the state of jobs, and the controller knows that too
+mkdir -p "$WORK/bin"
+cat > "$WORK/bin/sacct" <<'SACCT'
+#!/bin/sh
+echo "JobID|State|NodeList"
+squeue --states=all --noheader --format='%i|%T|%N'
+SACCT
+chmod +x "$WORK/bin/sacct"
+export PATH="$WORK/bin:$PATH"
 stop() {
+    if [ -n "${FIRST:-}" ]; then kill "$FIRST" 2>/dev/null || true; fi
+    scancel --user=root --partition=trial 2>/dev/null || true
+    sleep 2
     for name in slurmd slurmctld munged; do
         if [ -f "$WORK/$name.pid" ]; then kill "$(cat "$WORK/$name.pid")" 2>/dev/null || true; fi
     done
 }
-trap stop EXIT INT TERM
+trap stop EXIT
 munged --force --key-file="$WORK/munge/key" --socket="$WORK/munge/socket" --pid-file="$WORK/munged.pid" \
     --log-file="$WORK/munged.log" --seed-file="$WORK/munge/seed"
 slurmctld
@@ -84,6 +96,7 @@ VICTIM=$(squeue -h -t R -o %i | head -1)
 echo "scancel --signal=KILL $VICTIM"
 scancel --signal=KILL --full "$VICTIM" || scancel "$VICTIM"
 wait $FIRST || true
+FIRST=
 tail -9 "$WORK/first.txt"
 find "$LEDGER" -name record.json -newer "$SLURM_CONF" -exec grep -l '"status": "done"' {} + | sort > "$WORK/done.txt"
 touch -d '1 second' "$WORK/mark" 2>/dev/null || touch "$WORK/mark"
