@@ -68,6 +68,8 @@ class Run:
             raise ValueError(f"{path}: not a run record (status must be one of {', '.join(STATUSES)})")
         if record["status"] == "running" and not self.is_held():
             record["status"] = "interrupted"
+        if record["status"] == "done" and record.get("stale"):
+            record["status"] = "stale"
         return record
 
     def is_held(self) -> bool:

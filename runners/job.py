@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from conf.compose import name_run, typed
-from conf.paths import ledger_of
+from conf.paths import cache_root, ledger_of
 from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config
@@ -88,11 +89,37 @@ def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
         return Outcome("refused", run.id, reason=f"{error}\n{advice}")
     if known is None:
         return None
-    if known["status"] == "done" and not config.retry_stale:
-        return outcome_of(known, skipped=True)
+    if known["status"] == "done":
+        known = _refreshed(config, run, known)
+    if known["status"] == "stale":
+        if config.retry_stale:
+            return None
+        print(f"run {run.id} is stale ({known['stale']}); retry_stale=true trains it again", file=sys.stderr)
+    if known["status"] in ("done", "stale"):
+        return outcome_of(known | {"status": "done"}, skipped=True)
     if known["status"] == "failed" and sweep and not config.retry_failed:
         return outcome_of(known, skipped=True)
     return None
+
+
+def _refreshed(config: Config, run: Run, known: dict[str, Any]) -> dict[str, Any]:
+    """The record of a finished run, marked where the data have changed under their declared revision since.
+
+    The experiment that asks for it is noted if none was: names of experiments are no part of an id.
+    """
+    from tasks.cache import observed_sha256
+
+    data = known.get("data") or {}
+    now = observed_sha256(config.task, str(data.get("source")), str(data.get("revision")), cache_root(config))
+    changes: dict[str, Any] = {}
+    if now and data.get("sha256") and now != data["sha256"]:
+        changes["stale"] = f"its data had sha256 {data['sha256'][:12]}, the same source now gives {now[:12]}"
+    if config.experiment and not known.get("experiment"):
+        changes["experiment"] = config.experiment
+    if not changes:
+        return known
+    run.write_record(known | changes)
+    return run.record() or known
 
 
 def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revision: str, sweep: bool) -> Outcome:
@@ -125,7 +152,7 @@ def _claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | 
     found = _already(config, run, sweep)  # another process may have finished it while we loaded
     if found is not None:
         return found
-    if config.force or (run.record() or {}).get("status") in ("done", "failed"):
+    if config.force or (run.record() or {}).get("status") in ("done", "stale", "failed"):
         for name in ("checkpoint.pt", "metrics.jsonl", "record.json"):
             (run / name).unlink(missing_ok=True)
     return None

@@ -212,7 +212,8 @@ def _sum_up(plan: Plan, outcomes: dict[str, Outcome], quiet: bool) -> int:
             reason = f"  {outcome.reason.splitlines()[0]}" if outcome.reason and outcome.status != "done" else ""
             line = outcome.line if point.run_id in outcomes else f"run {point.run_id} not run"
             print(f"{line}  {plan.label(point)}{reason}")
-        print("\n".join(best_points(plan)), end="\n" if len(plan.points) > 1 else "")
+        for line in best_points(plan):
+            print(line)
         if any(status != "done" for status in statuses):
             retry = (
                 ["retry_failed=true"] if counts["refused or failed"] and "retry_failed=true" not in plan.command else []

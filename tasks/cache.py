@@ -64,8 +64,7 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
         read = _read(task, data, source, cache_root)
         splits = {split: _dataset(rows) for split, rows in read.splits.items()}
         return Official(splits, content_sha256(task, read.splits), source, revision, read.fingerprint, read.notes)
-    shape = [task.version, task.columns, task.labels, task.id_column, task.hub, task.package]
-    folder = Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, source, revision, shape)
+    folder = _rows_folder(task, source, revision, cache_root)
 
     def build(scratch: Path) -> None:
         read = _read(task, data, source, cache_root)
@@ -87,6 +86,17 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     splits = {split: Dataset.load_from_disk(str(folder / split)) for split in about["splits"]}
     return Official(splits, about["sha256"], source, revision, about["fingerprint"], about["notes"])
+
+
+def observed_sha256(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> str | None:
+    """The content hash of rows that were read before, without reading them; None where they were not."""
+    about = _rows_folder(task, source, revision, cache_root) / "about.json"
+    return json.loads(about.read_text(encoding="utf-8"))["sha256"] if about.is_file() else None
+
+
+def _rows_folder(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> Path:
+    shape = [task.version, task.columns, task.labels, task.id_column, task.hub, task.package]
+    return Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, source, revision, shape)
 
 
 def _dataset(rows: list[dict[str, Any]]) -> Any:
