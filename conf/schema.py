@@ -39,6 +39,13 @@ class BudgetConfig:
 
 
 @dataclass
+class ReleasedConfig:
+    """Parameters that a paper's authors released: scored as they are, nothing is trained."""
+
+    path: str | None = None  # their adapter_model.bin, or its folder
+
+
+@dataclass
 class Config:
     """A run, whole. `method` stays a mapping: its options are typed by the values in its own YAML."""
 
@@ -52,6 +59,7 @@ class Config:
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    released: ReleasedConfig = field(default_factory=ReleasedConfig)
     fidelity: str = "corrected"  # corrected | author: every quirk of the released code at once
     seed: int = 42
     experiment: str | None = None  # the name of the experiment that chose these values

@@ -20,6 +20,7 @@ COSMETIC = (
     "runner.checkpoint_seconds", "runner.threads", "runner.device", "runner.processes",
     "method.path", "backbone.path", "backbone.facts", "backbone.lineage", "backbone.licence", "backbone.family",
     "backbone.description",
+    "released",  # its content counts
     "data",  # the declared revision of the data stands for it
 )  # fmt: skip
 ID_LENGTH = 16
@@ -77,9 +78,26 @@ def run_id(config: Mapping[str, Any], defaults: Mapping[str, Any], data_revision
     path = (config.get("method") or {}).get("path")
     if path:  # a method outside the tree has no version that we keep: its text is its version
         counted["method.source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    released = (config.get("released") or {}).get("path")
+    if released:
+        counted["released.sha256"] = _content(Path(released).expanduser())
     backbone = config.get("backbone") or {}
     if backbone.get("path") and not backbone.get("facts"):  # a YAML for any model: the folder says which
         counted["backbone.folder"] = Path(backbone["path"]).name
     payload = {"choices": counted, "data": data_revision}
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _content(path: Path) -> str:
+    """sha256 of a released file (or of the one in its folder).
+
+    Raises:
+        ValueError: it is not there.
+    """
+    file = path / "adapter_model.bin" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(
+            f"released.path={path}: there is no such file; give the authors' adapter_model.bin or its folder"
+        )
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -24,6 +24,7 @@ from runners.job import Outcome, describe, outcome_of
 from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
 from runners.progress import say
+from runners.released import take_released
 from runners.session import CorruptCheckpoint, NotFinite, Session
 from runners.stopping import Stopped, StopSignal
 from runners.tracking import Tracker, tracker
@@ -149,6 +150,10 @@ class Execution:
         }
         if self.config.method["name"] in NO_METHOD:
             self.record["steps"] = 0
+        elif self.config.released.path:
+            take_released(parts.tuned, self.config.released.path)
+            self.record |= {"steps": 0, "selected_step": 0}
+            self.workers.jointly(lambda: self._save(parts))
         else:
             self._train(parts, evaluator)
         self._report(parts, evaluator)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,7 @@ class WandbTracker:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
+        folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             id=run_id,
             name=run_id,
@@ -68,6 +70,7 @@ class WandbTracker:
             config=config,
             mode=mode if mode in ("online", "offline", "disabled") else "offline",  # type: ignore[arg-type]
             dir=str(folder),
+            settings=wandb.Settings(console="off", silent=True),  # a run's own output stays its own
             resume="allow" if mode == "online" else None,
         )
 
@@ -79,7 +82,10 @@ class WandbTracker:
                 task()
             except Exception as error:  # a mirror may not stop a run, whatever it raises
                 self._broken = True
-                print(f"note: wandb stopped mirroring ({type(error).__name__}: {error}); the run and its ledger go on")
+                print(
+                    f"note: wandb stopped mirroring ({type(error).__name__}: {error}); the run and its ledger go on",
+                    file=sys.stderr,
+                )
 
 
 def tracker(tracking: Any, run_id: str, config: dict[str, Any], folder: Path, main: bool) -> Tracker:
