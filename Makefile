@@ -31,7 +31,7 @@ demo: $(READY) ## train PT and DePT on real data, print the comparison (METHODS=
 	$(PY) scripts/demo.py $(if $(METHODS),METHODS=$(METHODS)) $(ARGS)
 
 demo-ner: $(READY) ## entity recognition on SEC filings: head only, deep prefix, APT, three seeds
-	$(PY) scripts/demo_ner.py $(ARGS)
+	$(PY) scripts/demo.py ner $(ARGS)
 
 test: $(READY) ## the fast tests (under 5 minutes on 2 cores)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 $(ARGS)

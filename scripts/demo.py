@@ -1,6 +1,6 @@
-"""`make demo`: a real backbone, a real data set, PT and DePT beside the rows that give their numbers a meaning.
+"""`make demo` and `make demo-ner`: real backbones, real data, methods beside the rows that give their numbers a meaning.
 
-    python scripts/demo.py [METHODS=all] [key=value ...]
+    python scripts/demo.py [ner] [METHODS=all] [key=value ...]
 
 Runs are kept in the ledger: a second start trains nothing and prints the same table.
 """
@@ -14,20 +14,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = ("experiment=demo",)
-ROWS: dict[str, list[str]] = {
+# only PT's run measures the untrained prompt: DePT's offsets are zero at the start, so its own would be the same
+ONCE = "runner.evaluate_untrained=false"
+DEMO: dict[str, list[str]] = {
     "majority class": ["method=majority"],
     "zero-shot, digits as labels": ["method=none"],
     "zero-shot, words as labels": ["method=none", "protocol.label_words=words", "task.decoder_cue='sentiment:'"],
     "PT": ["method=pt", "method.prompt_length=20"],
-    # its untrained row is PT's: with B = 0 the offsets are zero, so it is not measured twice
-    "DePT": ["method=dept", "method.prompt_length=12", "method.rank=5", "runner.evaluate_untrained=false"],
+    "DePT": ["method=dept", "method.prompt_length=12", "method.rank=6", ONCE],
 }
-MORE: dict[str, list[str]] = {
-    "ADePT": ["method=adept", "method.prompt_length=12", "method.rank=4", "runner.evaluate_untrained=false"],
-    "ACCEPT": ["method=accept", "method.prompt_length=12", "runner.evaluate_untrained=false"],
-    "prefix": ["method=prefix", "method.prefix_length=8"],
-    "APT": ["method=apt", "method.prefix_length=8", "runner.evaluate_untrained=false"],
+ALL = DEMO | {
+    "ADePT": ["method=adept", "method.prompt_length=12", "method.rank=3", ONCE],
+    "ACCEPT": ["method=accept", "method.prompt_length=12", "method.budget_vectors=20", ONCE],
+    "deep prefix": ["method=prefix", "method.prefix_length=8", ONCE],
+    "APT": ["method=apt", "method.prefix_length=8", ONCE],
+}
+NER: dict[str, list[str]] = {"no entity": ["method=majority"]} | {
+    f"{name}, seed {seed}": [*overrides, f"seed={seed}"]
+    for name, overrides in {
+        "head only": ["method=head_only"],
+        "deep prefix": ["method=prefix", "method.prefix_length=16"],
+        "APT": ["method=apt", "method.prefix_length=16"],
+    }.items()
+    for seed in (1, 2, 3)
 }
 
 
@@ -36,15 +45,16 @@ def main(arguments: Sequence[str]) -> int:
     from conf.compose import ConfigError, compose
     from runners.job import run_point
 
-    rows = dict(ROWS)
-    if "METHODS=all" in arguments:
-        rows |= MORE
-    extra = [a for a in arguments if not a.startswith("METHODS=")]
-    begun, trained = time.monotonic(), 0
-    for number, (name, overrides) in enumerate(rows.items(), start=1):
-        print(f"[{number}/{len(rows)}] {name}: python run.py {' '.join([*BASE, *overrides, *extra])}", flush=True)
+    experiment, rows = ("demo_ner", NER) if "ner" in arguments else ("demo", DEMO)
+    everything = "METHODS=all" in arguments and experiment == "demo"
+    rows = ALL if everything else rows
+    extra = [a for a in arguments if a != "ner" and not a.startswith("METHODS=")]
+    begun, made = time.monotonic(), 0
+    for number, (name, chosen) in enumerate(rows.items(), start=1):
+        overrides = [f"experiment={experiment}", *chosen, *extra]
+        print(f"[{number}/{len(rows)}] {name}: python run.py {' '.join(overrides)}", flush=True)
         try:
-            outcome = run_point(compose([*BASE, *overrides, *extra]))
+            outcome = run_point(compose(overrides))
         except ConfigError as error:
             print(error, file=sys.stderr)
             return 2
@@ -53,24 +63,24 @@ def main(arguments: Sequence[str]) -> int:
         print(f"      {outcome.line}{' (in the ledger)' if outcome.skipped else ''}", flush=True)
         if outcome.exit_code:
             return outcome.exit_code
-        trained += not outcome.skipped
-    print(f"\n{trained} runs made, {len(rows) - trained} found in the ledger, {time.monotonic() - begun:.0f} s\n", flush=True)
-    return show(extra)
+        made += not outcome.skipped
+    print(f"\n{made} runs made, {len(rows) - made} found in the ledger, {time.monotonic() - begun:.0f} s\n", flush=True)
+    return show(experiment, "methods" if everything else "main", extra)
 
 
-def show(extra: Sequence[str]) -> int:
-    """The table on standard output; Markdown, CSV, LaTeX and the plot under results/demo/."""
-    out = ROOT / "results" / "demo"
+def show(experiment: str, table: str, extra: Sequence[str]) -> int:
+    """The table on standard output; Markdown, CSV, LaTeX and the learning curves under results/<experiment>/."""
+    out = ROOT / "results" / experiment
     out.mkdir(exist_ok=True)
     ledger = [a for a in extra if a.startswith("ledger.root=")]
-    tables = [sys.executable, "-m", "results.tables", "paper=demo", *ledger]
+    tables = [sys.executable, "-m", "results.tables", f"paper={experiment}", f"table={table}", *ledger]
     for form, suffix in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
         code = subprocess.run([*tables, f"format={form}", f"out={out / f'table.{suffix}'}"], cwd=ROOT).returncode
         if code:
             return code
     print((out / "table.md").read_text(encoding="utf-8"))
-    plot = [sys.executable, "-m", "results.plots", "curves", "paper=demo", f"out={out}", *ledger]
-    code = subprocess.run(plot, cwd=ROOT).returncode
+    plot = [sys.executable, "-m", "results.plots", "curves", f"paper={experiment}", f"out={out}", *ledger]
+    code = subprocess.run(plot, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
     print("written: " + ", ".join(str(p.relative_to(ROOT)) for p in sorted(out.iterdir())))
     return code
 
