@@ -3,7 +3,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ARGS ?=
 METHODS ?=
-METHOD ?=
 PAPER ?= demo
 
 ifdef PYTHON
@@ -20,7 +19,7 @@ endif
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm]'
 	@touch $@
 
-.PHONY: help install demo demo-ner test test-slow check format tables report plan compare bench doctor clean
+.PHONY: help install demo demo-ner test test-slow check format tables report reproduction plan bench doctor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -54,11 +53,11 @@ tables: $(READY) ## tables from the ledger: make tables PAPER=dept ARGS='table=1
 report: $(READY) ## one self-contained HTML page of the ledger: results/report.html
 	$(PY) -m results.report out=results/report.html $(ARGS)
 
+reproduction: $(READY) ## REPRODUCTION.md: what was run, what matched, what did not, what could not be run
+	$(PY) -m results.reproduction out=REPRODUCTION.md $(ARGS)
+
 plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
 	$(PY) run.py -m plan=true $(ARGS)
-
-compare: $(READY) ## your method beside the five: make compare METHOD=my_pt (a name, or a Python file)
-	$(PY) scripts/compare.py $(METHOD) $(ARGS)
 
 bench: $(READY) ## speed and memory against PEFT with the Trainer, and packed sweeps
 	$(PY) scripts/benchmark.py $(ARGS)

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     if _speaks():
         if outcome.reason and outcome.status != "done":
             print(outcome.reason, file=sys.stderr)
+        for warning in outcome.warnings:
+            print(f"note: {warning}")
         if outcome.run_id is not None:
             print(outcome.line, flush=True)
     return outcome.exit_code

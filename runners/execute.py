@@ -29,7 +29,7 @@ from runners.session import CorruptCheckpoint, NotFinite, Session
 from runners.stopping import Stopped, StopSignal
 from runners.tracking import Tracker, tracker
 from runners.train import train
-from runners.verdicts import Verdict, constant, learned, rates, standard_error, verdict
+from runners.verdicts import Verdict, budget, constant, learned, rates, standard_error, verdict
 from runners.workers import Workers
 from tasks.config import metric_of
 from tasks.errors import DataError
@@ -312,6 +312,7 @@ class Execution:
         if task.kind != "tagging":
             found += constant(self.reported.predictions)
         found += rates(self.reported_split.truncated, self.reported.invalid)
+        found += budget(self.runner, data.report["rows"], data.report["used_rows"])
         self.record["standard_error"] = error
         self.record["truncated"] = {name: split.truncated for name, split in parts.splits.items()}
         self.record["verdicts"] += found

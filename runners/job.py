@@ -25,6 +25,7 @@ class Outcome:
     Attributes:
         status: done | failed | refused | held | stopped | interrupted.
         skipped: it was in the ledger already.
+        warnings: what the guard rails found (the record's `verdicts`), and where there is signal if there was none.
     """
 
     status: str
@@ -33,6 +34,7 @@ class Outcome:
     value: float | None = None
     reason: str | None = None
     skipped: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -75,7 +77,22 @@ def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     """The outcome that a record tells."""
     metric, split = record.get("primary_metric"), record.get("primary_split")
     value = ((record.get("metrics") or {}).get(split) or {}).get(metric)
-    return Outcome(record["status"], record["run_id"], metric, value, record.get("reason"), **more)
+    warnings = [v["message"] for v in record.get("verdicts") or [] if v["level"] == "warning" and v["name"] != "data"]
+    if any(v["name"] == "above_majority" and v["level"] == "warning" for v in record.get("verdicts") or []):
+        warnings.append(_where_signal_is(record))
+    return Outcome(
+        record["status"], record["run_id"], metric, value, record.get("reason"), warnings=tuple(warnings), **more
+    )
+
+
+def _where_signal_is(record: dict[str, Any]) -> str:
+    """The command that shows what the method can do, where this budget does not."""
+    method, task = record["method"], record["task"]
+    return (
+        "this budget shows no signal; these do: "
+        f"python run.py experiment=demo method={method} (minutes), or longer, on this task: "
+        f"python run.py method={method} task={task} runner=quick runner.max_steps=400 runner.max_source_length=256"
+    )
 
 
 def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:

@@ -76,3 +76,14 @@ def rates(truncated: float, invalid: float | None) -> list[Verdict]:
         text = f"{100 * invalid:.1f} % of the generated answers are no label"
         found.append(verdict("invalid_answers", level, text, rate=invalid))
     return found
+
+
+def budget(runner: Any, rows: dict[str, int], used: dict[str, int]) -> list[Verdict]:
+    """A run under caps says which: its score is no reproduction of anything."""
+    cut = [f"{used[role]:,} of {rows[role]:,} {role} rows" for role in rows if used.get(role, rows[role]) < rows[role]]
+    if runner.max_source_length:
+        cut.append(f"sources of at most {runner.max_source_length} tokens")
+    if not cut:
+        return []
+    text = f"a small budget (runner={runner.name}): {runner.max_steps} steps of {runner.batch_size}, {', '.join(cut)}"
+    return [verdict("small_budget", "note", text)]
