@@ -132,7 +132,9 @@ def space_of(config: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The method's own tuning space on this backbone: full key -> values."""
     declared = config["method"].get("space") or {}
     backbone = config["backbone"]
-    block = next((declared[k] for k in (backbone.get("name"), backbone.get("family"), "default") if k in declared), {})
+    block: Mapping[str, Any] = next(
+        (declared[k] for k in (backbone.get("name"), backbone.get("family"), "default") if k in declared), {}
+    )
     return {f"method.{key}": list(values) for key, values in flatten(block)}
 
 

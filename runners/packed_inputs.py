@@ -32,6 +32,8 @@ class PackedInputs(nn.Module):
         shapes = {(m.max_source_length, m.row_alignment) for m in methods if m.max_source_length}
         if len(shapes) > 1:
             raise ValueError(f"packed methods have different offsets by position: {sorted(shapes)}")
+        self.max_source_length: int
+        self.row_alignment: str
         self.max_source_length, self.row_alignment = shapes.pop() if shapes else (0, "source_end")
         self.owners: Tensor | None = None
         self._used: list[tuple[Any, int]] = []

@@ -43,8 +43,6 @@ class PackEvaluator(Evaluator):
 
     def _scored(self, split: Split, members: Sequence[int]) -> dict[int, Evaluation]:
         count, size = len(members), len(split.examples)
-        # the split K times over, so that answering needs to know nothing of packs
-        wide = Split(split.name, list(split.examples) * count, list(split.encoded) * count)
         lengths = split.lengths
         order = sorted(range(size), key=lambda i: lengths[i])
         step = max(1, max(self.runner.eval_batch_size, EVALUATION_ROWS) // count)
@@ -61,7 +59,7 @@ class PackEvaluator(Evaluator):
                     raise Stopped(f"stopped while scoring {split.name}; the same command goes on from there")
                 chosen = order[start : start + step]
                 self.inputs.use(members, [len(chosen)] * count)
-                given = self.answer(wide, [place * size + i for place in range(count) for i in chosen])
+                given = self.answer(split, chosen * count)  # the same rows once per member
                 for place, member in enumerate(members):
                     for offset, i in enumerate(chosen):
                         answers[member][i] = given[place * len(chosen) + offset]

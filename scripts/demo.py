@@ -1,4 +1,4 @@
-"""`make demo` and `make demo-ner`: real backbones, real data, methods beside the rows that give their numbers a meaning.
+"""`make demo` and `make demo-ner`: real backbones, real data, methods beside what they must beat.
 
     python scripts/demo.py [ner] [METHODS=all] [key=value ...]
 
