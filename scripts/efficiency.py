@@ -1,0 +1,174 @@
+"""The efficiency table of the DePT paper's kind: time per step, memory and inference speed at an equal budget.
+
+    python scripts/efficiency.py [--tiny] [--backbones t5_small,t5_base] [--batch 16] [--steps 5] [--rounds 2]
+
+PT with 100 tokens against DePT (40 tokens, rank 45), ADePT (folded at inference and not) and ACCEPT, on the true shapes
+of the backbones with random weights (speed does not depend on the values), at fixed padding to 256 tokens (as
+published) and at dynamic padding. Each arm runs in a child process of its own, arms alternate. A verdict follows for
+each published claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+FIXED = 256
+METHODS = {
+    "PT": ["method=pt", "method.prompt_length=100"],
+    "DePT": ["method=dept/m40_r45"],
+    "ADePT": ["method=adept/m40_r29"],
+    "ADePT folded": ["method=adept/m40_r29"],
+    "ACCEPT": ["method=accept/m40"],
+}
+BACKBONES = "t5_small,t5_base,smollm2_135m"  # on a GPU: t5_large too
+CLAIMS = (
+    ("DePT trains faster than PT (Shi and Lipani 2024: above 20 % less time)", "step", "DePT", "PT", 1 / 1.2),
+    ("DePT needs less memory than PT (Shi and Lipani 2024: above 20 % less)", "memory", "DePT", "PT", 0.8),
+    ("DePT infers faster than PT (Shi and Lipani 2024, figure 3)", "answer", "DePT", "PT", 1.0),
+    ("folded, ADePT infers as fast as DePT (Tang et al. 2025)", "answer", "ADePT folded", "DePT", 1.05),
+    ("ACCEPT trains faster than PT", "step", "ACCEPT", "PT", 1.0),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parent: alternate the arms, print tables and verdicts. Child (`--arm`): measure one and print JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tiny", action="store_true", help="a tiny T5, few tokens: does it turn?")
+    parser.add_argument("--backbones", default=BACKBONES)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--arm", nargs=3, metavar=("BACKBONE", "METHOD", "PADDING"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.arm:
+        print(json.dumps(measure(*options.arm, options)))
+        return 0
+    return table(options)
+
+
+def table(options: argparse.Namespace) -> int:
+    """Measure every arm and print; always 0: a claim that does not hold here is a finding, not an error."""
+    from runners.meters import in_child, machine, spread
+
+    passed = [f"--batch={options.batch}", f"--steps={options.steps}", *(["--tiny"] if options.tiny else [])]
+    print(machine())
+    for backbone in ["tiny_t5"] if options.tiny else options.backbones.split(","):
+        for padding in ("fixed", "dynamic"):
+            found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+            for _ in range(options.rounds):
+                for name in METHODS:
+                    found[name].append(in_child(__file__, ["--arm", backbone, name, padding, *passed]))
+            print(f"\n{backbone}, random weights, batch {options.batch}, {padding} padding")
+            heads = "".join(f"{head:>25s}" for head in ("ms per step", "MB above model", "answers/s"))
+            print(f"{'method':14s} {'parameters':>10s}{heads} of matmul rate")
+            for name, runs in found.items():
+                cells = [spread([1000 * r["step"] for r in runs]), spread([r["memory"] / 1e6 for r in runs])]
+                cells.append(spread([options.batch / r["answer"] for r in runs]))
+                share = statistics.median(r["flops"] / r["rate"] for r in runs)
+                counted = int(runs[0]["parameters"])
+                print(
+                    f"{name:14s} {counted:10,d} " + " ".join(f"{cell:>24s}" for cell in cells) + f" {100 * share:.0f} %"
+                )
+            for line in verdicts(found):
+                print(line)
+    return 0
+
+
+def verdicts(found: dict[str, list[dict[str, float]]]) -> list[str]:
+    """One line per published claim: the measured ratio and whether it holds on this machine."""
+    lines = []
+    for claim, key, one, other, bound in CLAIMS:
+        ratios = [a[key] / b[key] for a, b in zip(found[one], found[other], strict=True)]
+        ratio = statistics.median(ratios)
+        sure = max(ratios) <= bound or min(ratios) > bound
+        word = ("holds" if ratio <= bound else "does not hold") if sure else "undecided (the rounds disagree)"
+        lines.append(f"  {claim}: ratio {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}): {word}")
+    return lines
+
+
+def measure(backbone: str, name: str, padding: str, options: argparse.Namespace) -> dict[str, float]:
+    """Time of a training step and of answering a batch, memory above the loaded model, and the matmul rate."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    import torch
+
+    from conf.compose import compose, typed
+    from conf.paths import cache_root
+    from methods import load as methods
+    from runners.meters import above_loaded, matmul_rate, repeat
+    from runners.optim import build_optimizer
+
+    fixed = 32 if options.tiny else FIXED
+    more = ["method.prompt_length=8"] if options.tiny else []
+    if options.tiny and name in ("DePT", "ACCEPT"):  # offsets by position
+        more.append(f"method.max_source_length={fixed}")
+    weights = [] if options.tiny else ["backbone.random_weights=true"]
+    config = typed(compose([*METHODS[name], f"backbone={backbone}", "task=superglue/boolq", *weights, *more]))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from backbones.load import load_backbone
+    from backbones.tuned import Tuned
+
+    torch.manual_seed(0)
+    frozen = load_backbone(config.backbone, device=device, cache_root=cache_root(config))
+    rate = matmul_rate(device)
+    length = config.method.get("prompt_length") or 0
+    rows = 0.1 * torch.randn(length, frozen.facts.width) if config.method.get("init") and length else None
+    tuned = Tuned(frozen, methods.build(config.method, frozen.facts, rows, torch.Generator().manual_seed(0))).to(device)
+    examples = made_up(options.batch, fixed, frozen.facts.vocab, padding == "fixed")
+    batch = frozen.collate(examples).to(device)
+    ranked = frozen.collate(examples, candidates=True).to(device)
+    optimizer = build_optimizer(tuned.trainable(), dict(config.method["lr"]), config.runner.optimizer)
+
+    def step() -> None:
+        losses, counts = tuned.losses(batch)
+        (losses.sum() / counts.sum()).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    tuned.train()
+    with above_loaded(device) as memory:
+        taken = repeat(step, device, options.steps)
+    tuned.eval()
+    if name == "ADePT":
+        tuned.fold = lambda method, table: method  # type: ignore[assignment, misc]  # evaluation folds by itself
+    answered = repeat(lambda: _ask(tuned, ranked), device, options.steps)
+    body = tuned.counts()["backbone"] - frozen.facts.width * frozen.facts.vocab
+    tokens = sum(len(e.source) + len(e.target) for e in examples)
+    seconds = statistics.median(taken)
+    return {
+        "step": seconds, "answer": statistics.median(answered), "memory": memory.above, "rate": rate,
+        "flops": 4 * body * tokens / seconds, "parameters": tuned.counts()["method"],
+    }  # fmt: skip
+
+
+def _ask(tuned: Any, batch: Any) -> None:
+    tuned.rank(batch)
+
+
+def made_up(count: int, longest: int, vocab: int, fixed: bool) -> list[Any]:
+    """Random token ids: all `longest` long, or spread from a quarter of it on (seeded, so equal for all arms)."""
+    import random
+
+    from tasks.encode import Encoded
+
+    draw = random.Random(0)
+    lengths = [longest if fixed else draw.randint(longest // 4, longest // 2) for _ in range(count)]
+    choices = [[5, 1], [6, 1]]
+    return [
+        Encoded(
+            str(i), source=[draw.randrange(3, vocab) for _ in range(length)], target=choices[i % 2], choices=choices
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
