@@ -13,7 +13,8 @@ from conf.paths import ledger_of
 from conf.plan import Plan, Point
 from conf.resolve import get
 
-STATES = ("done", "running", "failed", "interrupted", "broken", "missing")
+STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing")
+COMPLETE = ("done", "stale")  # stale: done on rows that have changed since; retry_stale=true trains it again
 UNTRAINED = ("none", "majority")
 LIMIT_HOURS = 24.0
 SPEED = {"CPU": 5e10, "GPU": 3e13}  # floating-point operations per second; only where nothing was measured
@@ -102,9 +103,9 @@ def _state(point: Point, clock: Clock) -> State:
         return State("broken", seconds / 3600, measured, reason=str(error))
     if record is None:
         return State("running" if run.is_held() else "missing", seconds / 3600, measured)
-    if record["status"] == "done":
+    if record["status"] in COMPLETE:
         score = get(record, f"metrics.{record.get('primary_split')}.{record.get('primary_metric')}")
-        return State("done", 0.0, measured, score)
+        return State(record["status"], 0.0, measured, score)
     left = 1.0
     if (run / "checkpoint.pt").exists() and point.config.runner.max_steps:
         done = max([0, *(row.get("step", 0) for row in run.metrics())])
@@ -114,12 +115,12 @@ def _state(point: Point, clock: Clock) -> State:
 
 def hours(states: Sequence[State]) -> float:
     """Hours that one process would take for what is not done."""
-    return sum(state.hours or 0.0 for state in states if state.status != "done")
+    return sum(state.hours or 0.0 for state in states if state.status not in COMPLETE)
 
 
 def hours_text(states: Sequence[State]) -> str:
     """The estimate in words, with where it comes from."""
-    todo = [state for state in states if state.status != "done"]
+    todo = [state for state in states if state.status not in COMPLETE]
     total = hours(states)
     amount = f"{60 * total:.0f} minutes" if total < 1 else f"{total:,.1f} hours"
     measured = sum(state.measured for state in todo)
@@ -142,7 +143,7 @@ def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
             point.run_id,
             *(_value(point, key) for key in keys),
             "" if state.score is None else f"{100 * state.score:.1f}",
-            "" if state.status == "done" or state.hours is None else f"{state.hours:.2f}",
+            "" if state.status in COMPLETE or state.hours is None else f"{state.hours:.2f}",
         ]
         for point, state in zip(plan.points, states, strict=True)
     ]
@@ -167,7 +168,7 @@ def summary(plan: Plan, states: Sequence[State]) -> list[str]:
         )
     reasons = Counter(state.reason for state in states if state.status == "failed" and state.reason)
     lines += [f"failed {count} times: {reason}" for reason, count in reasons.most_common(5)]
-    if counts["done"] == len(states):
+    if sum(counts[status] for status in COMPLETE) == len(states):
         return [*lines, "nothing is missing"]
     lines.append(hours_text(states))
     more = (["retry_failed=true"] if counts["failed"] else []) + (["yes=true"] if hours(states) > LIMIT_HOURS else [])

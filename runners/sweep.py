@@ -20,7 +20,7 @@ from conf.plan import Plan, Point, launcher_of, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.job import Outcome, outcome_of, run_point
-from runners.plan import LIMIT_HOURS, State, hours, hours_text, show, survey
+from runners.plan import COMPLETE, LIMIT_HOURS, State, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
 Runner = Callable[[Plan, Sequence[Point]], dict[str, Outcome]]
@@ -80,6 +80,8 @@ def _kept(point: Point, state: State) -> Outcome | None:
     if _wanted(point, state):
         return None
     record = ledger_of(point.config).run(point.run_id).record()
+    if record and record["status"] == "stale":
+        record |= {"status": "done"}
     return outcome_of(record, skipped=True) if record else None
 
 

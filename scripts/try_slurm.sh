@@ -126,4 +126,4 @@ for folder in sorted(folders):
 assert len(folders) == 6, len(folders)
 CHECK
 if [ $again = 1 ] || [ "$(wc -l < "$WORK/done.txt")" -gt 5 ]; then echo "try_slurm.sh: the trial proved nothing"; exit 1; fi
-echo "Slurm: 6 of 6 points done, $(wc -l < "$WORK/done.txt") of them before the job was killed"
+echo "Slurm: 6 of 6 points done, $(wc -l < "$WORK/done.txt") of them in the first go"
