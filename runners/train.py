@@ -128,6 +128,8 @@ def train(
                 _checkpoint(session, workers, beat)
             if stopped:
                 raise Stopped(f"stopped at step {session.step} of {session.total}; the same command goes on from there")
+    if workers.any(stop.came):  # it came after the last exchange; the last evaluation's checkpoint is there
+        raise Stopped("stopped after the last step; the same command goes on with the final scores")
     if session.finished and session.step < session.total:
         say(f"stopped early: no better validation score in {runner.patience} evaluations", workers.main)
 

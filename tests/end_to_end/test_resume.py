@@ -127,6 +127,7 @@ def test_sigterm_stops_with_a_checkpoint_wherever_it_comes(
         (evaluator, "answer", 0),  # the untrained scores
         (Session, "update", 24),  # training: step 25 is finished and kept
         (evaluator, "answer", 1),  # scoring during training
+        (Session, "consider", 2),  # the last evaluation: nothing follows in training that would notice
         (runners.execute.Execution, "_report", 0),  # after the last step
     ):
         outcome = stopping(place, name, when)
@@ -239,6 +240,7 @@ def _forked(root: Path, options: tuple[str, ...], seconds: float | None) -> floa
     return time.monotonic() - begun if os.WIFSIGNALED(status) or seconds is None else -1.0
 
 
+@pytest.mark.slow
 def test_a_command_killed_for_real_goes_on(tmp_path: Path) -> None:
     options = (*LONG, "runner.max_steps=40", "runner.checkpoint_every=3")
     process = start(tmp_path, *options)
