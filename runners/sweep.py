@@ -20,7 +20,7 @@ from conf.plan import Plan, Point, launcher_of, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.job import Outcome, outcome_of, run_point
-from runners.plan import COMPLETE, LIMIT_HOURS, State, hours, hours_text, show, survey
+from runners.plan import LIMIT_HOURS, State, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
 Runner = Callable[[Plan, Sequence[Point]], dict[str, Outcome]]
