@@ -92,7 +92,11 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line without -m is a multirun by itself: a table, a `+sweep=`, equal tuning."""
     parsed, _ = parse(_budget_word(overrides))
     keys = {override.key_or_group for override in parsed}
-    if {key.split(".")[0] for key in keys} & {"sweep"} or "budget.trials" in keys or any(o.key_or_group == "hydra.mode" for o in parsed):
+    if (
+        {key.split(".")[0] for key in keys} & {"sweep"}
+        or "budget.trials" in keys
+        or any(o.key_or_group == "hydra.mode" for o in parsed)
+    ):
         return True
     chosen = [str(o.input_line) for o in parsed if o.key_or_group == "experiment" and not o.is_sweep_override()]
     try:

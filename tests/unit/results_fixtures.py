@@ -95,8 +95,9 @@ def answers(accuracy: float, n: int = 200, seed: int = 0, flip: int = 0) -> list
 def demo_ledger(root: Path) -> None:
     """The six runs of the demo."""
     words = {"protocol": {"label_words": "words"}}
-    write_run(root, "majority", test=0.503, validation=0.5)
-    write_run(root, "none", test=0.51, validation=0.5)
-    write_run(root, "none", test=0.85, validation=0.84, config=words)
-    write_run(root, "pt", test=0.853, untrained=0.512)
-    write_run(root, "dept", test=0.871, untrained=0.512)
+    demo = {"experiment": "demo"}
+    write_run(root, "majority", test=0.503, validation=0.5, **demo)
+    write_run(root, "none", test=0.51, validation=0.5, **demo)
+    write_run(root, "none", test=0.85, validation=0.84, config=words, **demo)
+    write_run(root, "pt", test=0.853, untrained=0.512, **demo)
+    write_run(root, "dept", test=0.871, untrained=0.512, **demo)

@@ -140,8 +140,8 @@ def test_broken_folders_are_named_and_skipped(ledger: Path) -> None:
 
 
 def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
-    write_run(tmp_path, "pt", test=0.8)
-    write_run(tmp_path, "dept", test=0.9, config={"data": {"source": "fixture"}})
+    write_run(tmp_path, "pt", test=0.8, experiment="demo")
+    write_run(tmp_path, "dept", test=0.9, config={"data": {"source": "fixture"}}, experiment="demo")
     reading = read_runs(tmp_path)
     table = build(load("demo"), reading)
     assert row_of(table, "DePT").cells["accuracy"].value is None
@@ -151,7 +151,7 @@ def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_missing_cells_have_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path, "pt")
+    write_run(tmp_path, "pt", experiment="demo")
     assert main(["paper=demo", f"ledger.root={tmp_path}", "--commands"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any("method=dept" in line and line.startswith("python run.py") for line in lines)
