@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+if not sys.stderr.isatty():  # no bars, ours or a library's, in logs
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def main(arguments: Sequence[str]) -> int:

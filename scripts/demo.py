@@ -87,4 +87,6 @@ def show(experiment: str, table: str, extra: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
+    import run  # noqa: F401  sets what a process of ours wants of its libraries
+
     sys.exit(main(sys.argv[1:]))
