@@ -29,7 +29,7 @@ COUNTED = (
     "seed=43", "fidelity=author", "method.lr.prompt=0.123", "method.rank=17", "runner.precision=bf16",
     "runner.max_steps=7", "runner.batch_size=5", "runner.eval_every=11", "runner.train_rows=12",
     "runner.test_rows=12", "runner.backbone_dropout=true", "runner.optimizer.name=adafactor", "runner.clip_norm=0.5",
-    "protocol=dept", "task=superglue/cb", "backbone=tiny_t5", "method=pt", "runner.schedule.name=constant",
+    "protocol=dept", "task=superglue/cb", "backbone=tiny_t5", "method=pt", "runner.schedule.name=linear",
     "runner.group_by_length=false", "backbone.attention=eager", "backbone.revision=abc",
 )  # fmt: skip
 
