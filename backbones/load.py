@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import torch
 from torch import nn
 
@@ -143,6 +144,8 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
         return load(packaged_folder(config, cache_root), {})
     # what is in the Hub's own cache loads anyway; without a connection the client would retry for a minute
     online = hub_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), HUB_PROBE_SECONDS)
+    if not online:  # transformers asks for adapter_config.json over the network all the same
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         return load(config.hub, {"revision": config.revision or "main", "local_files_only": not online})
     except OSError as error:
