@@ -145,20 +145,36 @@ class Llama(Backbone):
         if keep and self._prompt is not None and all(map(torch.equal, self._prompt, (prompt, mask))):
             assert self._prompt_states is not None
             return self._prompt_states
+        states = self._states_at(prompt, mask, 0)
+        if keep:
+            self._prompt, self._prompt_states = (prompt.clone(), mask.clone()), states
+        return states
+
+    def _states_at(self, prompt: Tensor, mask: Tensor, start: int) -> KeysValues:
+        """Keys and values of prompts (K, m, d) whose first position is `start`."""
         cache = DynamicCache()
-        slots = prompt.shape[1]
+        positions = torch.arange(start, start + prompt.shape[1], device=prompt.device)
         self.model.model(
             inputs_embeds=prompt,
             attention_mask=self._attention_mask(_causal(mask)),
-            position_ids=torch.arange(slots, device=prompt.device)[None].expand(len(prompt), -1),
+            position_ids=positions[None].expand(len(prompt), -1),
             past_key_values=cache,
             use_cache=True,
         )
         layers: list[Any] = list(cache.layers)
-        states = [(layer.keys, layer.values) for layer in layers]
-        if keep:
-            self._prompt, self._prompt_states = (prompt.clone(), mask.clone()), states
-        return states
+        return [(layer.keys, layer.values) for layer in layers]
+
+    @torch.no_grad()
+    def keys_and_values(self, prompt: Tensor) -> Tensor:
+        """What every layer makes of a prompt (l, d): (l, 2 L H d_h) in the order of methods.prefix.Prefix.
+
+        The text behind a deep prefix starts at position 0, so these stand at -l..-1: rotary attention sees distances
+        alone, and a prefix of these keys and values equals the prompt itself.
+        """
+        like = self.embedding.weight
+        states = self._states_at(prompt[None].to(like), torch.ones(1, len(prompt), device=like.device), -len(prompt))
+        both = torch.stack([torch.stack([keys[0], values[0]]) for keys, values in states])  # (L, 2, H, l, d_h)
+        return both.permute(3, 0, 1, 2, 4).flatten(1).float().cpu()
 
     def _states(
         self,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.base import Facts, InputMethod, rows_of
 
@@ -43,7 +44,8 @@ class ACCEPT(InputMethod):
         offset_codewords: r of SCAP; None = the most that its part of the budget allows.
         budget_vectors: The budget, in prompt vectors of width d; 0 = unchecked (then give both codewords).
         row_alignment: Which row a token takes on decoder-only models: `source_end` or `right_edge` (authors' code).
-        init_rows: Not used: the authors' code draws the codewords.
+        init_rows: (m, d) rows that SCPP starts from: the first r are its codewords, row i takes the (i mod r)-th
+            whole. None = drawn, as the authors' code does.
         generator: Source of random numbers.
     """
 
@@ -68,8 +70,6 @@ class ACCEPT(InputMethod):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if init_rows is not None:
-            raise ValueError("ACCEPT composes its prompt from codewords; init_rows cannot be given (init: null).")
         self.prompt_slots = prompt_length if scpp else 0
         self.row_alignment = row_alignment
         self.max_source_length = max_source_length if scap else 0
@@ -83,10 +83,22 @@ class ACCEPT(InputMethod):
         if scpp:
             self.prompt_weights = _kaiming((prompt_length, facts.width // t_p, r_p), five, generator)
             self.prompt_codebooks = _kaiming((facts.width // t_p, r_p, t_p), five, generator)
+            if init_rows is not None:
+                self._start_from(init_rows)
         if scap:
             self.offset_weights = _kaiming((max_source_length, facts.width // t_a, r_a), five, generator)
             # The authors' code leaves a at 0 here: a wider start than its sister tensors have.
             self.offset_codebooks = _kaiming((facts.width // t_a, r_a, t_a), 0.0, generator)
+
+    @torch.no_grad()
+    def _start_from(self, rows: Tensor) -> None:
+        """Codewords are sub-vectors of real rows, weights choose one each: P starts as those rows, repeated."""
+        assert self.prompt_weights is not None and self.prompt_codebooks is not None
+        spaces, words, width = self.prompt_codebooks.shape
+        count = min(words, len(rows))
+        self.prompt_codebooks[:, :count] = rows[:count].reshape(count, spaces, width).transpose(0, 1)
+        chosen = torch.arange(len(self.prompt_weights)) % count
+        self.prompt_weights.copy_(F.one_hot(chosen, words)[:, None].expand_as(self.prompt_weights))
 
     @classmethod
     def sizes(cls, options: dict[str, Any], facts: Facts) -> tuple[int, int, int, int]:

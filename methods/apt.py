@@ -35,7 +35,7 @@ class APT(Prefix):
         prefix_dropout: As in `Prefix`; acts before the gates.
         position_shift: As in `Prefix`.
         init_std: As in `Prefix`.
-        init_rows: Not used.
+        init_rows: As in `Prefix`.
         generator: Source of random numbers.
     """
 

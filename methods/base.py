@@ -71,7 +71,8 @@ class Method(nn.Module):
 
     A subclass lists its options as keyword arguments of its constructor, after `facts`; they are the keys of its
     YAML. Its constructor also takes `init_rows`, an (m, d) tensor of starting prompt vectors (rows of the
-    vocabulary, of a text or of the labels; None = drawn here), and `generator`, the source of all its random numbers.
+    vocabulary, of a text or of the labels; for a deep prefix their keys and values, (l, 2 L H d_h); None = drawn
+    here), and `generator`, the source of all its random numbers.
 
     Attributes:
         kind: `input` or `layer`.

@@ -25,8 +25,12 @@ class Prefix(LayerMethod):
         prefix_dropout: Dropout on the prefix while training; None = the backbone's hidden dropout (authors' code).
         position_shift: Encoders: absolute positions of the text start at l, as in the authors' code.
         init_std: Standard deviation of the start.
-        init_rows: Not used.
+        init_rows: (l, 2 L H d_h): the keys and values of a real prompt to start from, as Li and Liang (2021, section
+            7.4) do; None = drawn. One stack, no network.
         generator: Source of random numbers.
+
+    Raises:
+        ValueError: `init_rows` of another shape, or with a network or two stacks.
     """
 
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {"reparameterisation": ("none", "mlp")}
@@ -45,8 +49,6 @@ class Prefix(LayerMethod):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if init_rows is not None:
-            raise ValueError("A deep prefix has no prompt vectors; init_rows cannot be given (init: null).")
         self.prefix_length, self.position_shift = prefix_length, position_shift
         self.dropout = facts.dropout if prefix_dropout is None else prefix_dropout
         self.kv_heads, self.head_dim = facts.kv_heads, facts.head_dim
@@ -54,6 +56,9 @@ class Prefix(LayerMethod):
         self.tables, self.w1, self.b1, self.w2, self.b2 = (nn.ParameterDict() for _ in range(5))
         for stack, layers in self.depths.items():
             out = layers * 2 * self.kv_heads * self.head_dim
+            if init_rows is not None:
+                self.tables[stack] = self._started((prefix_length, out), init_rows, reparameterisation)
+                continue
             if reparameterisation == "none":
                 self.tables[stack] = _normal((prefix_length, out), init_std, generator)
                 continue
@@ -62,6 +67,14 @@ class Prefix(LayerMethod):
             self.b1[stack] = nn.Parameter(torch.zeros(mlp_width))
             self.w2[stack] = _normal((out, mlp_width), init_std, generator)
             self.b2[stack] = nn.Parameter(torch.zeros(out))
+
+    def _started(self, shape: tuple[int, int], rows: Tensor, network: str) -> nn.Parameter:
+        if network != "none" or len(self.depths) > 1 or tuple(rows.shape) != shape:
+            raise ValueError(
+                f"a prefix of shape {shape} with reparameterisation={network} over {len(self.depths)} stack(s) cannot "
+                f"start from keys and values of shape {tuple(rows.shape)}; set method.init=random."
+            )
+        return nn.Parameter(rows.detach().float().clone())
 
     @classmethod
     def check(cls, options: dict[str, Any], facts: Facts) -> list[str]:

@@ -53,6 +53,13 @@ def problems_of(config: Config) -> list[str]:
     if config.method["name"] not in NO_METHOD:
         length = capped_length(config)
         found += methods.check(config.method, facts, length)
+    init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
+    deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
+    if deep_from_text and (facts.family != "llama" or network != "none"):
+        found.append(
+            f"method.init={init}: a deep prefix starts from the keys and values of real tokens on decoder-only models "
+            f"without a network (family {facts.family}, reparameterisation {network} here); set method.init=random"
+        )
     if config.runner.precision not in DTYPES:
         found.append(f"runner.precision={config.runner.precision!r} is not one of {', '.join(DTYPES)}")
     elif config.runner.precision == "fp16" and facts.family == "t5":
@@ -178,8 +185,9 @@ def build_method(config: Config, backbone: Any) -> Any:
     generator = torch.Generator().manual_seed(config.seed)
     facts: Facts = backbone.facts
     rows = None
-    how, length = config.method.get("init"), config.method.get("prompt_length")
-    if how and length:
+    deep = config.method.get("prefix_length")
+    how, length = config.method.get("init"), config.method.get("prompt_length") or deep
+    if how and how != "random" and length:
         rows = prompt_rows(
             backbone,
             backbone.tokenizer,
@@ -190,6 +198,7 @@ def build_method(config: Config, backbone: Any) -> Any:
             generator=generator,
             text_eos=bool(config.method.get("init_text_eos")),
         )
+        rows = backbone.keys_and_values(rows) if deep else rows
     return methods.build(config.method, facts, rows, generator)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from conf.paths import cache_root
 from conf.schema import Config
+from methods import load as methods
 from results.files import replacing, write_json
 from results.ledger import Run
 from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
@@ -29,7 +30,7 @@ from runners.session import CorruptCheckpoint, NotFinite, Session
 from runners.stopping import Stopped, StopSignal
 from runners.tracking import Tracker, tracker
 from runners.train import train
-from runners.verdicts import Verdict, budget, constant, learned, rates, standard_error, verdict
+from runners.verdicts import Verdict, budget, constant, learned, over_budget, rates, standard_error, verdict
 from runners.workers import Workers
 from tasks.config import metric_of
 from tasks.errors import DataError
@@ -312,6 +313,8 @@ class Execution:
         if task.kind != "tagging":
             found += constant(self.reported.predictions)
         found += rates(self.reported_split.truncated, self.reported.invalid)
+        if self.config.method["name"] not in NO_METHOD:
+            found += over_budget(methods.budget_note(self.config.method, parts.tuned.backbone.facts))
         found += budget(self.runner, data.report["rows"], data.report["used_rows"])
         self.record["standard_error"] = error
         self.record["truncated"] = {name: split.truncated for name, split in parts.splits.items()}

@@ -78,6 +78,11 @@ def rates(truncated: float, invalid: float | None) -> list[Verdict]:
     return found
 
 
+def over_budget(note: str | None) -> list[Verdict]:
+    """An input-level method that costs more than the papers' 100 prompt vectors says by how much."""
+    return [verdict("over_budget", "note", note)] if note else []
+
+
 def budget(runner: Any, rows: dict[str, int], used: dict[str, int]) -> list[Verdict]:
     """A run under caps says which: its score is no reproduction of anything."""
     cut = [f"{used[role]:,} of {rows[role]:,} {role} rows" for role in rows if used.get(role, rows[role]) < rows[role]]

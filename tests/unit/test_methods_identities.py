@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from backbones.tuned import Tuned
 from methods.accept import ACCEPT
 from methods.adept import ADePT
 from methods.apt import APT
@@ -17,6 +18,7 @@ from methods.prefix import Prefix
 from methods.pt import PT
 from methods.residual_pt import ResidualPT
 from methods.spot import SPoT
+from tests.contract import rig
 from tests.sizes import tiny
 
 INPUT = [PT, SPoT, DePT, ADePT, ACCEPT, ResidualPT]
@@ -252,3 +254,13 @@ def test_copies_stack(cls: type[InputMethod]) -> None:
     together = torch.func.vmap(one)(parameters)
     for k, method in enumerate(copies):
         torch.testing.assert_close(together[k], method(embeds, mask, ids)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_prefix_of_a_prompts_keys_and_values_equals_the_prompt() -> None:
+    bare = rig.backbone("tiny_llama")
+    rows = torch.randn(5, bare.facts.width, generator=torch.Generator().manual_seed(0))
+    examples = rig.examples("tiny_llama")
+    prefix = Prefix(bare.facts, prefix_length=5, init_rows=bare.keys_and_values(rows))
+    prompted = rig.answers(Tuned(bare, PT(bare.facts, prompt_length=5, init_rows=rows)).eval(), examples)
+    prefixed = rig.answers(Tuned(rig.backbone("tiny_llama"), prefix).eval(), examples)
+    assert rig.close(prefixed, prompted, within=1e-5)

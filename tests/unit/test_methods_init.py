@@ -99,10 +99,23 @@ def test_given_rows_become_the_prompt_and_are_not_shared(cls: type[Method]) -> N
         cls(tiny(), prompt_length=4, init_rows=rows[:3])
 
 
-@pytest.mark.parametrize("cls", [ACCEPT, Prefix, APT])
-def test_methods_without_prompt_rows_refuse_them(cls: type[Method]) -> None:
-    with pytest.raises(ValueError, match="init_rows"):
-        cls(tiny(), init_rows=torch.zeros(1, 8))
+def test_accept_starts_as_the_given_rows_repeated() -> None:
+    rows = torch.randn(4, 8)
+    method = ACCEPT(tiny(), prompt_length=4, prompt_width=4, prompt_codewords=3, budget_vectors=0, offset_codewords=1,
+                    init_rows=rows)  # fmt: skip
+    assert torch.equal(method.prompt_vectors(), rows[[0, 1, 2, 0]])
+
+
+@pytest.mark.parametrize("cls", [Prefix, APT])
+def test_a_prefix_takes_keys_and_values_of_its_own_shape_alone(cls: type[Method]) -> None:
+    good = torch.randn(20, 3 * 2 * 2 * 2)
+    facts = tiny("llama")
+    method = cls(facts, init_rows=good)
+    (table,) = method.tables.values()  # type: ignore[union-attr, operator]
+    assert torch.equal(table, good) and table.data_ptr() != good.data_ptr()
+    for wrong, more in ((good[:3], {}), (good, {"reparameterisation": "mlp"})):
+        with pytest.raises(ValueError, match=r"method\.init=random"):
+            cls(facts, init_rows=wrong, **more)
 
 
 def test_random_prompt_is_uniform_as_in_the_paper() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from runners.verdicts import constant, learned, rates, standard_error
+from runners.verdicts import constant, learned, over_budget, rates, standard_error
 from tasks.metrics import Prediction
 
 
@@ -42,6 +42,11 @@ def test_invalid_and_truncated_rates() -> None:
     assert levels(rates(0.2, 0.01)) == {"truncated": "note", "invalid_answers": "note"}
     assert levels(rates(0.0, 0.2))["invalid_answers"] == "warning"
     assert levels(rates(0.0, None)) == {"truncated": "ok"}
+
+
+def test_a_method_over_its_budget_says_so() -> None:
+    assert over_budget(None) == []
+    assert levels(over_budget("80,000 trainable parameters: 4.2 % over")) == {"over_budget": "note"}
 
 
 def test_standard_errors() -> None:
