@@ -59,7 +59,10 @@ reproduction: $(READY) ## REPRODUCTION.md: what was run, what matched, what did 
 plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
 	$(PY) run.py -m plan=true $(ARGS)
 
-bench: $(READY) ## speed and memory against PEFT with the Trainer, and packed sweeps
+bench: $(READY) ## speed and memory: packed sweeps, then this project against PEFT with the Trainer (half an hour on 2 cores)
+	$(PY) scripts/bench_packed.py --backbone t5_small --runs 8
+	$(PY) scripts/bench_packed.py --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
+	$(PY) scripts/bench_packed.py --backbone t5_small --curve 1 2 4 8 16
 	$(PY) scripts/benchmark.py $(ARGS)
 
 doctor: $(READY) ## what is missing on this machine, and the command that brings it

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+MEASURED = "experiment=dept/efficiency"  # a table of step times and memory: nothing is trained, no run is recorded
 if not sys.stderr.isatty():  # no bars, ours or a library's, in logs
     os.environ.setdefault("TQDM_DISABLE", "1")
 
@@ -24,6 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit code."""
     from conf.compose import ConfigError, compose
 
+    if MEASURED in arguments:
+        from scripts import efficiency
+
+        return efficiency.main([f"--{a.lstrip('-')}" for a in arguments if a != MEASURED])
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [a for a in arguments if not a.startswith("-")]
     if any(

@@ -26,7 +26,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from conf.compose import compose_raw, groups
-from conf.resolve import ConfigError, get
+from conf.resolve import ConfigError, get, resolve
 from results.identity import flatten
 
 Chosen = dict[str, str]  # override key -> value as it would be written on the command line
@@ -100,8 +100,9 @@ def expand(spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str]) -> list
 def trials(count: int, point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
     """`count` points from the method's own space, the same ones for the same `budget.seed` and method.
 
-    All listed combinations come before anything else (without repetition); a method whose list is shorter gets
-    further values between its smallest and largest ones, drawn evenly on a logarithmic scale.
+    The method's own defaults come first, where its space lists them (nobody tunes without trying them), then the other
+    listed combinations in a drawn order, all before anything else and without repetition; a method whose list is
+    shorter gets further values between its smallest and largest ones, drawn evenly on a logarithmic scale.
 
     Raises:
         ConfigError: the method declares no space, or one that has too few values.
@@ -116,7 +117,10 @@ def trials(count: int, point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
     # a string seeds Python's generator alike on every machine
     generator = random.Random(f"{get(config, 'budget.seed', 0)}:{name}:{count}")
     listed = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    chosen = generator.sample(listed, count) if len(listed) >= count else listed
+    defaults = resolve(config)
+    first = [values for values in listed if all(get(defaults, key) == value for key, value in values.items())]
+    others = [values for values in listed if values not in first]
+    chosen = (first + generator.sample(others, len(others)))[:count]
     attempts = 0
     while len(chosen) < count:
         drawn = {key: _between(values, generator) for key, values in space.items()}

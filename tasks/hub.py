@@ -1,4 +1,8 @@
-"""Rows from the Hugging Face Hub without dataset scripts: pinned revision first, then the fallbacks in order."""
+"""Rows from the Hugging Face Hub without dataset scripts: the first place, then its fallbacks in order.
+
+A revision that is a branch is resolved to its commit before anything is read, and the rows are read at that commit: the
+record names what was really read, also when the branch moves meanwhile. `task.hub.revision=<commit>` pins it for good.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,8 @@ def load_hub(task: TaskConfig) -> tuple[dict[str, Any], str, dict[str, str], lis
     for place in places:
         name = f"{place['id']}@{place.get('revision', 'main')}"
         try:
-            return _load(place), name, {"hub": name, "commit": _commit(place)}, failures
+            commit = _commit(place)
+            return _load({**place, "revision": commit}), name, {"hub": name, "commit": commit}, failures
         except Exception as error:  # whatever the Hub, the network or the builder raises, the next place is tried
             failures.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}")
     raise SourceUnavailable(
@@ -92,10 +97,7 @@ def _tag_names(place: Mapping[str, Any], revision: str) -> list[str]:
 
 
 def _commit(place: Mapping[str, Any]) -> str:
-    """The commit behind a branch name, so that the record holds what was really read."""
+    """The commit behind a branch name."""
     from huggingface_hub import HfApi
 
-    try:
-        return str(HfApi().dataset_info(place["id"], revision=place.get("revision") or "main", timeout=5).sha)
-    except Exception:  # the rows are already here; their content hash still identifies them
-        return "unknown"
+    return str(HfApi().dataset_info(place["id"], revision=place.get("revision") or "main", timeout=10).sha)

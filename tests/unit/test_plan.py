@@ -102,6 +102,7 @@ def test_trials_lie_in_the_methods_own_space(count: int) -> None:
     found = [float(p["method.lr.prompt"]) for p in trials(count, base, [])]
     assert len(found) == len(set(found)) == count
     assert all(min(space) <= value <= max(space) for value in found)
+    assert found[0] == 0.01, "the method's default is the first trial"
     if count >= len(space):
         assert set(space) <= set(found), "all listed values come before any other"
 
