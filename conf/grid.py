@@ -91,9 +91,9 @@ def expand(spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str]) -> list
     if spec.get("parts"):
         points = [q for p in points for q in _parts(spec["parts"], p, held)]
     if spec.get("space"):
-        points = [q for p in points for q in _space(spec["space"], p, held)]
+        points = [q for p in points for q in _space(spec["space"], p, held | set(p))]
     if spec.get("trials"):
-        points = [q for p in points for q in trials(int(spec["trials"]), p, held)]
+        points = [q for p in points for q in trials(int(spec["trials"]), p, held | set(p))]
     return points
 
 

@@ -17,6 +17,7 @@ from conf.schema import Config
 from methods import load as methods
 from results.files import replacing, write_json
 from results.ledger import Run
+from results.metric_sums import sums_of
 from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
@@ -36,6 +37,7 @@ from tasks.config import metric_of
 from tasks.errors import DataError
 from tasks.metrics import score
 from tasks.task import TaskData
+from tasks.templates import label_words
 
 CHECKED = 32  # predictions that are made again from the saved file
 
@@ -304,7 +306,11 @@ class Execution:
         task, protocol, metric = self.config.task, self.config.protocol, self.report_metric
         value = self.record["metrics"][self.report_split][metric]
         found: list[Verdict] = []
-        error = standard_error(self.reported.predictions, metric, lambda rows: score(task, protocol, rows), value)
+        rows = self.reported.predictions
+        columns = [r.prediction for r in rows], [r.reference for r in rows]
+        words = label_words(task, protocol) or task.labels
+        sums = sums_of(metric, *columns, words, task.kind, protocol.invalid_output, mean_of=task.mean_of)
+        error = standard_error(rows, metric, lambda drawn: score(task, protocol, drawn), value, sums)
         majority = None
         if "train" in data.splits and len(data.splits["train"]):
             majority = score(task, protocol, majority_predictions(self.config, data, self.report_split))[metric]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from results.bootstrap import Sums
+
 Verdict = dict[str, Any]
 RESAMPLES = 200
 
@@ -19,17 +21,32 @@ def verdict(name: str, level: str, message: str, **numbers: float) -> Verdict:
 
 
 def standard_error(
-    predictions: Sequence[Any], metric: str, score: Callable[[Sequence[Any]], dict[str, float]], value: float
+    predictions: Sequence[Any],
+    metric: str,
+    score: Callable[[Sequence[Any]], dict[str, float]],
+    value: float,
+    sums: Sums | None = None,
 ) -> float:
-    """Standard error of one score over its test examples: binomial for accuracy, bootstrap for other metrics."""
+    """Standard error of one score over its test examples: binomial for accuracy, bootstrap for other metrics.
+
+    Args:
+        predictions: One per example.
+        metric: Its name.
+        score: The metric itself, for those that are no function of sums over examples.
+        value: The score (fraction).
+        sums: The metric as sums over the examples, where it has that form: the bootstrap is then a matrix product.
+    """
     n = len(predictions)
     if n < 2:
         return math.nan
     if metric in ("accuracy", "exact_match", "em"):
         return math.sqrt(max(value * (1 - value), 0.0) / n)
-    if n > 5000:  # a bootstrap over so many says little that the caption's test size does not
-        return math.nan
     rng = np.random.default_rng(0)
+    if sums is not None and math.isclose(float(sums.value(sums.terms.sum(0))), value, abs_tol=1e-6):
+        drawn = rng.multinomial(n, [1 / n] * n, size=RESAMPLES).astype(float)
+        return float(np.nanstd(sums.value(drawn @ sums.terms), ddof=1))
+    if n > 5000:  # minutes of a metric that is no sum, for what the caption's test size says too
+        return math.nan
     draws = [score([predictions[i] for i in rng.integers(0, n, n)])[metric] for _ in range(RESAMPLES)]
     return float(np.nanstd(draws, ddof=1))
 

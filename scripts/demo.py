@@ -29,12 +29,14 @@ ALL = DEMO | {
     "deep prefix": ["method=prefix", "method.prefix_length=8", ONCE],
     "APT": ["method=apt", "method.prefix_length=8", ONCE],
 }
+# the top of P-tuning v2's range; the head learns at one rate in every row
+RATES = ["method.lr.prefix=0.01", "method.lr.head=0.01"]
 NER: dict[str, list[str]] = {"no entity": ["method=majority"]} | {
     f"{name}, seed {seed}": [*overrides, f"seed={seed}"]
     for name, overrides in {
-        "head only": ["method=head_only"],
-        "deep prefix": ["method=prefix", "method.prefix_length=16"],
-        "APT": ["method=apt", "method.prefix_length=16"],
+        "head only": ["method=head_only", "method.lr.head=0.01"],
+        "deep prefix": ["method=prefix", "method.prefix_length=16", *RATES],
+        "APT": ["method=apt", "method.prefix_length=16", "method.lr.gate=0.01", *RATES],
     }.items()
     for seed in (1, 2, 3)
 }

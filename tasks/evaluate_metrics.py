@@ -146,16 +146,16 @@ class EntityF1(LocalMetric):
     source = "CoNLL-2003, seqeval"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        from seqeval.metrics import f1_score, precision_score, recall_score
+        from seqeval.metrics.v1 import precision_recall_fscore_support
         from seqeval.scheme import IOB2
 
         # an absent entity of a generated answer stands past the sentence's end, and seqeval wants equal lengths
         references = [[*r, *["O"] * (len(p) - len(r))] for p, r in zip(predictions, references, strict=True)]
         predictions = [[*p, *["O"] * (len(r) - len(p))] for p, r in zip(predictions, references, strict=True)]
-        found = {}
-        for name, function in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-            found[name] = float(function(references, predictions, mode="strict", scheme=IOB2, zero_division=0))
-        return found
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            references, predictions, average="micro", scheme=IOB2, zero_division=0
+        )
+        return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
 
 
 METRICS: dict[str, type[LocalMetric]] = {

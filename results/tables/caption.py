@@ -116,15 +116,19 @@ def _bold(state: State, table: Table) -> list[str]:
     if not any(cell.best for cell in cells):
         return []
     if not state.contests:
-        note = "" if not state.untested else f" ({state.untested} cells could not be tested against it)"
+        note = "" if not state.untested else f" ({_cells(state.untested)} could not be tested against it)"
         return [f"Bold: the highest of its column{note}."]
     said = (
         "Bold: the best of its column and all that are not significantly worse (hierarchical bootstrap over seeds "
         f"and examples; averages: exact sign flips over tasks; {state.contests} comparisons, Holm, 5%)."
     )
     if state.untested:
-        said += f" {state.untested} cells could not be tested, for want of predictions."
+        said += f" {_cells(state.untested)} could not be tested, for want of predictions."
     return [said]
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def _detectable(state: State) -> list[str]:

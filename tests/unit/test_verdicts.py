@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from results.bootstrap import Sums
 from runners.verdicts import constant, learned, over_budget, rates, standard_error
 from tasks.metrics import Prediction
 
@@ -57,4 +59,11 @@ def test_standard_errors() -> None:
 
     assert standard_error(rows, "accuracy", share, 0.5) == pytest.approx(0.25)
     assert standard_error(rows, "f1", share, 0.5) == pytest.approx(0.25, abs=0.05)
+    sums = Sums(np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), lambda s: s[..., 0] / s[..., 1])
+
+    def never(some: list[Prediction]) -> dict[str, float]:
+        raise AssertionError("the sums were enough")
+
+    assert standard_error(rows, "f1", never, 0.5, sums) == pytest.approx(0.25, abs=0.05)
+    assert standard_error(rows, "f1", share, 0.4, sums) == pytest.approx(0.25, abs=0.05)  # not these sums' score
     assert math.isnan(standard_error(rows[:1], "accuracy", share, 1.0))
