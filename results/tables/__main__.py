@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from results.archive import with_archive
 from results.records import DEFAULT_ROOT, read_runs
 from results.tables.build import Options, build
 from results.tables.latex import latex
@@ -130,6 +131,7 @@ def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[La
     if paper and (settings["rows"] or settings["cols"]):
         raise LayoutError("paper= and rows=/cols= exclude each other: a paper's table has its own layout")
     if paper:
+        reading = with_archive(reading, paper)
         names: list[str | None] = list(tables_of(paper)) if table == "all" else [table or None]
         layouts = [load(paper, name).narrowed(filters) for name in names]
         return [with_medians(layout) if _flag(settings, "median") else layout for layout in layouts], reading

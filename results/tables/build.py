@@ -69,6 +69,11 @@ class State:
 
 def build(layout: Layout, reading: Reading, options: Options | None = None) -> Table:
     """The table of a layout from the runs of a ledger."""
+    return fill(layout, reading, options)[1]
+
+
+def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tuple[State, Table]:
+    """The table of a layout, and what its cells were made of."""
     from results.tables import caption, compare
 
     options = options or Options()
@@ -100,7 +105,7 @@ def build(layout: Layout, reading: Reading, options: Options | None = None) -> T
     compare.published_averages(state, table)
     compare.mark_best(state, table)
     table.caption = caption.sentences(state, table)
-    return table
+    return state, table
 
 
 def _buckets(runs: Sequence[Run]) -> dict[tuple[Any, Any], list[Run]]:

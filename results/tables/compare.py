@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from results.bootstrap import Sums, hierarchical_bootstrap
+from results.bootstrap import Difference, Sums, hierarchical_bootstrap
 from results.metric_sums import sums_of
 from results.records import Run
 from results.reference import NOT_APPLICABLE, Entry, Reference, load
@@ -214,10 +214,16 @@ def p_value(state: State, best: Filled, other: Filled) -> float | None:
         error = math.sqrt(sum(max(binomial_error(s, size), 0.5 / size) ** 2 for s in shares))
         if (best.cell.value - other.cell.value) / 100.0 > FAR * error:
             return 0.0
-    a, b = (_evidence(state, filled) for filled in (best, other))
+    found = difference(state, best, other, RESAMPLES)
+    return None if found is None else found.p
+
+
+def difference(state: State, one: Filled, other: Filled, resamples: int) -> Difference | None:
+    """The difference between two cells (fractions) from their predictions; None where they cannot be compared."""
+    a, b = (_evidence(state, filled) for filled in (one, other))
     if a is None or b is None or a.ids != b.ids:
         return None
-    return hierarchical_bootstrap(a.runs, b.runs, a.groups, resamples=RESAMPLES).p
+    return hierarchical_bootstrap(a.runs, b.runs, a.groups, resamples=resamples)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,127 @@
+"""Committed runs: the records, predictions and curves behind a benchmark's published table, in one small file.
+
+    python -m results.archive paper=offline_v1 [ledger.root=DIR]
+
+writes `results/<paper>/runs.tar.gz` from the runs that stand in the cells of the paper's tables. Where such a file is
+there, `results.tables` reads it beside the ledger (the ledger's own runs win), so that a fresh clone shows the table.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from results.files import replacing
+from results.records import DEFAULT_ROOT, Reading, Run, matches, read_runs
+
+ROOT = Path(__file__).resolve().parent
+LIMIT = 1_000_000  # bytes of the whole file
+PRIVATE = ("host", "process", "heartbeat")  # of the machine that made a run
+_UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
+
+
+def archive_of(paper: str) -> Path:
+    """Where a paper's committed runs are."""
+    return ROOT / paper / "runs.tar.gz"
+
+
+def pack(runs: Iterable[Run], path: Path) -> int:
+    """Write runs into an archive that depends on their contents alone; returns its size in bytes.
+
+    Raises:
+        ValueError: it is larger than LIMIT; nothing is written.
+    """
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for run in sorted(runs, key=lambda run: run.id):
+            for name, content in _members(run):
+                entry = tarfile.TarInfo(f"{run.id}/{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    packed = gzip.compress(tar.getvalue(), 9, mtime=0)
+    if len(packed) > LIMIT:
+        raise ValueError(f"{path.name} would have {len(packed):,} bytes, more than {LIMIT:,}: archive fewer runs")
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed)
+    return len(packed)
+
+
+def _members(run: Run) -> Iterator[tuple[str, bytes]]:
+    """Name and content of what is kept of a run: no weights, nothing of the machine, the reported predictions alone."""
+    kept = {key: value for key, value in run.record.items() if key not in PRIVATE}
+    for key in ("ledger", "cache", "tracking"):
+        kept["config"] = {name: value for name, value in kept["config"].items() if name != key}
+    yield "record.json", (json.dumps(kept, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    for name in ("metrics.jsonl", f"predictions.{run.primary_split}.jsonl"):
+        if (run.folder / name).exists():
+            yield name, (run.folder / name).read_bytes()
+
+
+@cache
+def unpacked(path: Path) -> Path:
+    """A ledger folder with an archive's runs, for as long as this process lives."""
+    folder = tempfile.TemporaryDirectory(prefix="soft-prompt-bench-")
+    _UNPACKED.append(folder)
+    with tarfile.open(path) as archive:
+        archive.extractall(folder.name, filter="data")
+    return Path(folder.name)
+
+
+def with_archive(reading: Reading, paper: str) -> Reading:
+    """A ledger's runs, and those committed for a paper that the ledger has not done itself."""
+    path = archive_of(paper)
+    if not path.exists():
+        return reading
+    done = {run.id for run in reading.runs if run.done}
+    added = [run for run in read_runs(unpacked(path)).runs if run.id not in done]
+    again = {run.id for run in added}
+    return Reading(reading.root, [run for run in reading.runs if run.id not in again] + added, reading.problems)
+
+
+def in_cells(runs: Sequence[Run], paper: str) -> list[Run]:
+    """The done runs that stand in some cell of a paper's tables."""
+    from results.tables.layout import load, tables_of
+
+    wanted: list[dict[str, Any]] = []
+    for name in tables_of(paper):
+        layout = load(paper, name)
+        wanted += [
+            {**layout.where, **row.where, **column.where}
+            for row in layout.rows
+            if row.where
+            for column in layout.columns
+        ]
+    return [run for run in runs if run.done and any(matches(run, where) for where in wanted)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write a paper's archive; 2 where the arguments are wrong or there is nothing to keep."""
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    if set(given) - {"paper", "ledger.root"} or "paper" not in given or len(given) < len(arguments):
+        print(__doc__, file=sys.stderr)
+        return 2
+    runs = in_cells(read_runs(given.get("ledger.root", DEFAULT_ROOT)).runs, given["paper"])
+    if not runs:
+        print(f"the ledger has no run of paper={given['paper']}", file=sys.stderr)
+        return 2
+    path = archive_of(given["paper"])
+    print(f"wrote {path.relative_to(ROOT.parent)}: {len(runs)} runs, {pack(runs, path):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    from results.tables.layout import LayoutError
+
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (LayoutError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,74 @@
+"""`make compare METHOD=my_pt`: a method of yours on the CPU subset of offline_v1, set into its table with significance.
+
+    python scripts/compare.py METHOD=<name | file.py> [TASKS=reviews,filings] [key=value ...]
+
+The method gets what the others had: two trials from its own space, three seeds, the same rows. The others' runs come
+from the committed benchmark (results/offline_v1), or from your ledger where you have run them again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAPER = "offline_v1"
+TASKS = ("reviews", "filings")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is missing of the method, then print each table and the method's differences; the exit code."""
+    given = dict(word.split("=", 1) for word in arguments if word.startswith(("METHOD=", "TASKS=")))
+    tasks = given.get("TASKS", ",".join(TASKS)).split(",")
+    if "METHOD" not in given or set(tasks) - set(TASKS):
+        print(__doc__, file=sys.stderr)
+        return 2
+    extra = [a for a in arguments if not a.startswith(("METHOD=", "TASKS="))]
+    chosen = chosen_by(given["METHOD"])
+    from runners.sweep import main as sweep
+
+    codes = [sweep([f"experiment={PAPER}", f"budget={task}", *chosen, *extra]) for task in tasks]
+    root = next((a.removeprefix("ledger.root=") for a in extra if a.startswith("ledger.root=")), None)
+    for task, code in zip(tasks, codes, strict=True):
+        if code == 0:
+            show(task, given["METHOD"], root)
+    return max(codes)
+
+
+def chosen_by(method: str) -> list[str]:
+    """Overrides that choose a method by its name or its file."""
+    if method.endswith(".py"):
+        return ["method=own", f"method.path={Path(method).expanduser().resolve()}"]
+    return [f"method={method}"]
+
+
+def show(task: str, method: str, root: str | None) -> None:
+    """Print one table with the method in it, and what it is significantly different from."""
+    from results.archive import with_archive
+    from results.records import read_runs
+    from results.tables.against import against
+    from results.tables.layout import RowSpec, load
+    from results.tables.render import render
+
+    name = "own" if method.endswith(".py") else method.split("/")[0]
+    where = {"method": name} | ({"method.path": str(Path(method).expanduser().resolve())} if name == "own" else {})
+    layout = load(PAPER, task)
+    label = f"{Path(method).stem if name == 'own' else method} (yours)"
+    table, contests, untested = against(layout, with_archive(read_runs(root), PAPER), RowSpec(label, where))
+    print(f"\n{render(table, 'markdown')}")
+    for contest in contests:
+        word = "significantly different" if contest.p <= 0.05 else "not significantly different"
+        print(
+            f"{label} less {contest.other}: {contest.value:+.1f} points [{contest.low:+.1f}, {contest.high:+.1f}], "
+            f"p = {contest.p:.3f} (Holm): {word}"
+        )
+    if untested:
+        print(f"not tested: {', '.join(untested)} (no runs, or no predictions of the same rows)")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    import run  # noqa: F401  sets what a process of ours wants of its libraries
+
+    sys.exit(main(sys.argv[1:]))
