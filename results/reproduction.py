@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from results.archive import with_archive
 from results.records import Reading, Run, read_runs
 from results.reference import Reference, load
 from results.tables.build import Options, build
@@ -89,6 +90,7 @@ def page(reading: Reading, wanted: Sequence[str], options: Options | None = None
 def section(paper: str, reading: Reading, options: Options) -> list[str]:
     """The part of one paper."""
     reference = load(paper)
+    reading = with_archive(reading, paper)
     tables = [build(load_layout(paper, name), reading, options) for name in tables_of(paper)]
     cells = [pair for table in tables for pair in cells_of(table)]
     run = [(place, cell) for place, cell in cells if cell.value is not None]
@@ -98,7 +100,8 @@ def section(paper: str, reading: Reading, options: Options) -> list[str]:
     if reference and reference.about:
         out += [reference.about, ""]
     out += [
-        f"{len(cells)} cells in {len(tables)} tables ({', '.join(table.name for table in tables)}); "
+        f"{len(cells)} cells in {len(tables)} table{'' if len(tables) == 1 else 's'} "
+        f"({', '.join(table.name for table in tables)}); "
         f"{published} have a published value on file; {len(run)} were run: "
         + (", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "none compared")
         + ".",
