@@ -19,7 +19,7 @@ endif
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm]'
 	@touch $@
 
-.PHONY: help install demo demo-ner test test-slow check format tables report reproduction plan bench doctor clean
+.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction plan bench doctor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -49,6 +49,9 @@ format: $(READY) ## let ruff format and mend what it can
 
 tables: $(READY) ## tables from the ledger: make tables PAPER=dept ARGS='table=1 format=latex out=t.tex'
 	$(PY) -m results.tables paper=$(PAPER) $(ARGS)
+
+compare: $(READY) ## a method of yours on the CPU subset of offline_v1, with significance: make compare METHOD=my_pt
+	$(PY) scripts/compare.py METHOD=$(METHOD) $(ARGS)
 
 report: $(READY) ## one self-contained HTML page of the ledger: results/report.html
 	$(PY) -m results.report out=results/report.html $(ARGS)

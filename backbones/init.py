@@ -33,8 +33,8 @@ def prompt_rows(
         embedding: a backbone (its input embeddings are taken) or the embedding table itself.
         tokenizer: the backbone's tokenizer.
         how: ``uniform`` U(-spread, spread); ``normal`` N(0, 1); ``sampled_vocabulary`` rows of the first 5,000 ids
-            without replacement; ``class_labels`` the mean of each label's pieces, then sampled rows; ``text`` its
-            tokens, cycled (DePT: with EOS where the tokenizer ends texts with it).
+            without replacement; ``class_labels`` the mean of each label's pieces, then sampled rows (a task without
+            labels has sampled rows alone); ``text`` its tokens, cycled (DePT: with EOS where the tokenizer has one).
         length: m.
         text: for ``text``.
         labels: for ``class_labels``; encoded without special tokens.
@@ -46,7 +46,7 @@ def prompt_rows(
         (m, d) float32 on the CPU.
 
     Raises:
-        ValueError: an unknown ``how``, or a text or labels that are missing.
+        ValueError: an unknown ``how``, or a text that is missing.
     """
     table: Tensor = getattr(embedding, "embedding", embedding).weight.detach()  # type: ignore[operator]
     if how not in HOW:
@@ -74,15 +74,10 @@ def _sample(table: Tensor, count: int, generator: torch.Generator | None) -> Ten
 def _label_rows(
     table: Tensor, tokenizer: Any, labels: Sequence[str], length: int, generator: torch.Generator | None
 ) -> Tensor:
-    if not labels:
-        raise ValueError(
-            "method.init=class_labels needs the task's label words, and this task has none; "
-            "use sampled_vocabulary or text."
-        )
     pieces = [tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels[:length]]
-    rows = torch.stack([table[torch.tensor(ids)].float().mean(0) for ids in pieces])
+    rows = [table[torch.tensor(ids)].float().mean(0) for ids in pieces]
     rest = table[_sample(table, length - len(rows), generator)].float()
-    return torch.cat([rows.cpu(), rest.cpu()])
+    return torch.cat([*(row[None] for row in rows), rest])
 
 
 def _text_ids(tokenizer: Any, text: str, eos: bool) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +146,9 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
         return load(packaged_folder(config, cache_root), {})
     # what is in the Hub's own cache loads anyway; without a connection the client would retry for a minute
     online = hub_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), HUB_PROBE_SECONDS)
-    if not online:  # transformers asks for adapter_config.json over the network all the same
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
-        return load(config.hub, {"revision": config.revision or "main", "local_files_only": not online})
+        with _without_network(not online):
+            return load(config.hub, {"revision": config.revision or "main", "local_files_only": not online})
     except OSError as error:
         raise SourceUnavailable(
             f"backbone {config.name!r} needs {config.hub} from the Hugging Face Hub, which could not be had "
@@ -155,3 +156,14 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
             "backbone.random_weights=true (real shapes, for efficiency), or a machine that reaches the Hub"
             f"{' (HF_HUB_OFFLINE is set)' if os.environ.get('HF_HUB_OFFLINE') else ''}."
         ) from error
+
+
+@contextmanager
+def _without_network(when: bool) -> Iterator[None]:
+    """transformers asks for adapter_config.json over the network whatever ``local_files_only`` says; here it does not."""
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = before or when
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE = before

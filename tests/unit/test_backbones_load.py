@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 
@@ -75,8 +76,10 @@ def test_a_local_folder_is_a_backbone_and_its_facts_are_read(tmp_path: Path) -> 
 
 def test_hub_out_of_reach_is_one_message_with_the_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backbones.load.hub_reachable", lambda *_: False)
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
     with pytest.raises(SourceUnavailable) as caught:
         load_tokenizer(rig.backbone_config("t5_xxl_lm"), "unused")
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is before
     said = str(caught.value)
     assert "google/t5-xxl-lm-adapt" in said and "backbone.path=" in said and "random_weights" in said
 
