@@ -160,7 +160,7 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
 
 @contextmanager
 def _without_network(when: bool) -> Iterator[None]:
-    """transformers asks for adapter_config.json over the network whatever ``local_files_only`` says; here it does not."""
+    """transformers asks the network for adapter_config.json whatever ``local_files_only`` says; not in here."""
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = before or when
     try:
