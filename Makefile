@@ -63,9 +63,9 @@ plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='expe
 	$(PY) run.py -m plan=true $(ARGS)
 
 bench: $(READY) ## speed and memory: packed sweeps, then this project against PEFT with the Trainer (half an hour on 2 cores)
-	$(PY) scripts/bench_packed.py --backbone t5_small --runs 8
+	$(PY) scripts/bench_packed.py --backbone t5_mini t5_small --runs 8
 	$(PY) scripts/bench_packed.py --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
-	$(PY) scripts/bench_packed.py --backbone t5_small --curve 1 2 4 8 16
+	$(PY) scripts/bench_packed.py --backbone t5_mini --curve 1 2 4 8 16
 	$(PY) scripts/benchmark.py $(ARGS)
 
 doctor: $(READY) ## what is missing on this machine, and the command that brings it

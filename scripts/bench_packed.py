@@ -1,6 +1,6 @@
 """K learning rates packed, against K separate starts of run.py and against K in one process.
 
-    python scripts/bench_packed.py                         K = 8 on a small T5 shape and on smollm2_135m, all three ways
+    python scripts/bench_packed.py                         K = 8 on two T5 shapes and on smollm2_135m, three ways
     python scripts/bench_packed.py --curve 1 2 4 8 16      packed against one process for several K
     python scripts/bench_packed.py --backbone t5_small --override runner.max_steps=8
 
@@ -23,7 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {
-    # overhead rules: random weights of T5-small's shape, short sources
+    # overhead rules: a T5 of width 256 with 4 + 4 layers, random weights, short sources
+    "t5_mini": [
+        "backbone=t5_small", "backbone.random_weights=true", "runner.max_source_length=32", "method.prompt_length=10",
+        "backbone.facts.width=256", "backbone.facts.layers=4", "backbone.facts.decoder_layers=4",
+        "backbone.facts.heads=4", "backbone.facts.kv_heads=4", "backbone.facts.ffn=1024",
+    ],
+    # random weights of T5-small's shape, short sources: two cores are busy with one run's batch already
     "t5_small": [
         "backbone=t5_small", "backbone.random_weights=true", "runner.max_source_length=32", "method.prompt_length=10",
     ],
@@ -107,7 +113,9 @@ def table(timings: list[Timing]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", nargs="+", choices=sorted(SHAPES), default=["t5_small", "smollm2_135m"])
+    parser.add_argument(
+        "--backbone", nargs="+", choices=sorted(SHAPES), default=["t5_mini", "t5_small", "smollm2_135m"]
+    )
     parser.add_argument("--runs", type=int, default=8, help="K of the comparison of all three ways")
     parser.add_argument("--curve", type=int, nargs="+", default=[], help="K of packed against one process")
     parser.add_argument("--override", nargs="+", default=[], help="further overrides of run.py")
