@@ -79,7 +79,7 @@ class Session:
         self.examples = 0
         self.started = self.saved_at = time.monotonic()
         self._losses: list[float] = []
-        self._window = time.monotonic()
+        self._window = 0.0  # seconds of training at the last log line
         self._window_examples = 0
 
     @property
@@ -219,19 +219,19 @@ class Session:
         self.since_best, self.evaluated_at = state["since_best"], state["evaluated_at"]
         self.untrained, self.examples = state["untrained"], state["examples"]
         self.earlier_seconds, self.train_seconds = state["wall_seconds"], state["train_seconds"]
-        self._losses = state["losses"]
+        self._losses, self._window = state["losses"], self.train_seconds
 
     def _log_losses(self) -> None:
-        now = time.monotonic()
+        seconds = self.train_seconds - self._window
         self.log(
             {
                 "step": self.step,
                 "loss": sum(self._losses) / len(self._losses),
                 "learning_rates": {group["name"]: group["lr"] for group in self.optimizer.param_groups},
-                "examples_per_second": self._window_examples / max(now - self._window, 1e-9),
+                "examples_per_second": self._window_examples / max(seconds, 1e-9),
             }
         )
-        self._losses, self._window, self._window_examples = [], now, 0
+        self._losses, self._window, self._window_examples = [], self.train_seconds, 0
 
 
 def rng_state() -> dict[str, Any]:
