@@ -62,7 +62,7 @@ reproduction: $(READY) ## REPRODUCTION.md: what was run, what matched, what did 
 plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
 	$(PY) run.py -m plan=true $(ARGS)
 
-bench: $(READY) ## speed and memory: packed sweeps, then this project against PEFT with the Trainer (half an hour on 2 cores)
+bench: $(READY) ## speed and memory: packed sweeps, then this project against PEFT with the Trainer (an hour on 2 cores)
 	$(PY) scripts/bench_packed.py --backbone t5_mini t5_small --runs 8
 	$(PY) scripts/bench_packed.py --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
 	$(PY) scripts/bench_packed.py --backbone t5_mini --curve 1 2 4 8 16
