@@ -77,6 +77,7 @@ class APT(Prefix):
             generator=generator,
         )
         self.token_gate, self.gate_source, self.gate_detach = token_gate, gate_source, gate_detach
+        self._seen: dict[tuple[str, int], list[Tensor]] | None = None
         self.needs_summary = token_gate == "hidden"
         self.gate_weights, self.gate_biases, self.layer_scales = (nn.ParameterDict() for _ in range(3))
         for stack, layers in self.depths.items():
@@ -131,10 +132,26 @@ class APT(Prefix):
             gate = torch.sigmoid(read if bias is None else read + bias)
         elif bias is not None:
             gate = torch.sigmoid(bias).unsqueeze(0)
+        if gate is not None and self._seen is not None:
+            self._seen.setdefault((stack, layer), []).append(gate.detach().float().mean(0))
         if stack in self.layer_scales:
             scale = self.layer_scales[stack][layer]
             gate = scale.view(1, 1) if gate is None else scale * gate
         return gate
+
+    def watch(self) -> None:
+        """Note the token gates of every forward pass."""
+        self._seen = {}
+
+    def diagnostics(self) -> dict[str, Any]:
+        """`gates`: the mean token gate of each layer (layers, l), encoder before decoder, and lambda of each layer."""
+        seen, self._seen = self._seen or {}, None
+        order = [(stack, layer) for stack, layers in self.depths.items() for layer in range(layers)]
+        if any(place not in seen for place in order):
+            return {}
+        gates = {"layers": [torch.stack(seen[place]).mean(0).tolist() for place in order]}
+        scales = [s for stack in self.depths if stack in self.layer_scales for s in self.layer_scales[stack].tolist()]
+        return {"gates": gates | ({"layer_gate": scales} if scales else {})}
 
     def prefix(self, stack: str, layer: int, batch: int, summary: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Gated keys and values of one layer, each (B, l, kv_heads, head_dim)."""

@@ -106,6 +106,13 @@ class Method(nn.Module):
         """Parameter groups by the names they have under `method.lr`."""
         raise TypeError(f"{type(self).__name__} must name its parameter groups: define the method `groups`.")
 
+    def watch(self) -> None:
+        """Note from now on what `diagnostics` tells (the runner asks for it once, on a few examples)."""
+
+    def diagnostics(self) -> dict[str, Any]:
+        """What was seen since `watch`: name -> JSON value, kept as diagnostics/<name>.json of the run; {} = nothing."""
+        return {}
+
 
 class InputMethod(Method):
     """A method that changes the embeddings the frozen backbone reads.

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from conf.paths import cache_root
 from conf.schema import Config
 from methods import load as methods
+from methods.base import Method
 from results.files import replacing, write_json
 from results.ledger import Run
 from results.metric_sums import sums_of
@@ -285,7 +286,12 @@ class Execution:
         parts.tuned.load_state(load_file(self.run / "method.safetensors"))
         some = list(range(min(CHECKED, len(self.reported_split.examples))))
         parts.tuned.eval()
+        watched = parts.tuned.method if isinstance(parts.tuned.method, Method) else None
+        if watched is not None:
+            watched.watch()
         again = evaluator.answer(self.reported_split, some)
+        for name, seen in (watched.diagnostics() if watched is not None else {}).items():
+            write_json(self.run / "diagnostics" / f"{name}.json", seen)
         before = [self.reported.predictions[i].prediction for i in some]
         different = sum(one != other for one, other in zip(again, before, strict=True))
         level = "ok" if different == 0 else "warning"

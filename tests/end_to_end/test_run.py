@@ -187,3 +187,21 @@ def test_a_ledger_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pyte
 
 def test_the_command_is_spelt_the_same_for_a_subprocess(tmp_path: Path) -> None:
     assert command(tmp_path)[1].endswith("run.py") and Path(command(tmp_path)[1]).is_absolute()
+
+
+@pytest.mark.parametrize(("backbone", "layers"), [("tiny_llama", 2), ("tiny_t5", 4), ("tiny_bert", 2)])
+def test_apts_gates_are_kept_for_the_figures(backbone: str, layers: int, tmp_path: Path) -> None:
+    from results.plots.runs import read
+
+    run_here(tmp_path, "method=apt", f"backbone={backbone}", "method.prefix_length=3", "method.lr.gate=0.5")
+    gates = json.loads((folder(tmp_path) / "diagnostics" / "gates.json").read_text())
+    assert [len(row) for row in gates["layers"]] == [3] * layers and len(gates["layer_gate"]) == layers
+    values = [value for row in gates["layers"] for value in row]
+    assert all(0 < value < 1 for value in values) and len(set(values)) == len(values)
+    ((seen,), _) = read(tmp_path / "runs", {})
+    assert seen.gates() == gates
+
+
+def test_a_method_without_gates_leaves_no_diagnostics(tmp_path: Path) -> None:
+    run_here(tmp_path, "method=apt", "method.prefix_length=3", "method.token_gate=none")
+    assert not (folder(tmp_path) / "diagnostics").exists()
