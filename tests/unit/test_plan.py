@@ -15,6 +15,7 @@ from conf.grid import as_text, expand, space_of, swept, trials
 from conf.plan import Plan, is_sweep, make_plan
 from conf.resolve import ConfigError
 from results.ledger import Ledger
+from results.tables.layout import load
 from runners.plan import Clock, show, summary, survey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,6 +186,15 @@ def test_tables_compose_and_keep_to_the_released_settings(table: str) -> None:
         assert (cola.config.method["prompt_length"], cola.config.method["rank"]) == (80, 15)
         assert cola.config.runner.max_steps == 40000
         assert len(plan.points) == 26
+
+
+@pytest.mark.parametrize(
+    ("experiment", "table"), [("dept/table1", "1"), ("accept/table_a1", "A1"), ("adept/table3", "3")]
+)
+def test_what_a_papers_sweep_runs_has_a_column_in_its_table(experiment: str, table: str) -> None:
+    plan = make_plan([f"experiment={experiment}", "data=fixture"])
+    columns = {column.where.get("task") for column in load(experiment.split("/")[0], table).columns}
+    assert plan.problems == [] and {point.config.task.name for point in plan.points} <= columns
 
 
 def test_composing_by_single_choices_is_what_hydra_composes() -> None:
