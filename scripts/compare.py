@@ -3,7 +3,7 @@
     python scripts/compare.py METHOD=<name | file.py> [TASKS=reviews,filings] [key=value ...]
 
 The method gets what the others had: two trials from its own space, three seeds, the same rows. The others' runs come
-from the committed benchmark (results/offline_v1), or from your ledger where you have run them again.
+from your ledger and, where they are committed, from results/offline_v1; without either, the rows that lack are named.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def show(task: str, method: str, root: str | None) -> None:
         )
     if untested:
         print(f"not tested: {', '.join(untested)} (no runs, or no predictions of the same rows)")
+    if not contests:
+        print(f"the others' runs: python run.py -m experiment={PAPER} budget=cpu (about two hours on 2 cores)")
 
 
 if __name__ == "__main__":

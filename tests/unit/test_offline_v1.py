@@ -69,3 +69,11 @@ def test_the_comparison_says_what_differs(
     out = capsys.readouterr().out
     assert "residual_pt (yours) less PT: +" in out and "(Holm): significantly different" in out
     assert "not tested: majority class" in out
+
+
+def test_without_runs_to_compare_with_the_command_that_makes_them_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(archive, "ROOT", tmp_path / "results")
+    compare.show("reviews", "residual_pt", str(tmp_path / "runs"))
+    assert "python run.py -m experiment=offline_v1 budget=cpu" in capsys.readouterr().out.splitlines()[-1]
