@@ -82,7 +82,7 @@ class Plan:
 
     def line(self, *more: str, launcher: str | None = None) -> str:
         """The command that runs this plan, with further overrides."""
-        without = [o for o in self.command if not o.startswith("plan=")]
+        without = [o.replace("budget.kind=", "budget=", 1) for o in self.command if not o.startswith("plan=")]
         if launcher is not None:
             without = [o for o in without if not o.startswith("hydra/launcher=")] + [f"hydra/launcher={launcher}"]
         return shlex.join(["python", "run.py", "-m", *without, *more])

@@ -1,36 +1,34 @@
 """Committed runs: the records, predictions and curves behind a benchmark's published table, in one small file.
 
-    python -m results.archive paper=offline_v1 [ledger.root=DIR]
-
-writes `results/<paper>/runs.tar.gz` from the runs that stand in the cells of the paper's tables. Where such a file is
-there, `results.tables` reads it beside the ledger (the ledger's own runs win), so that a fresh clone shows the table.
+`results.publish` writes `results/<paper>/runs.tar.xz` from the runs that stand in the cells of the paper's tables.
+Where such a file is there, tables and figures read it beside the ledger (the ledger's own runs win), so that a fresh
+clone shows them.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import sys
+import lzma
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from results.files import replacing
-from results.records import DEFAULT_ROOT, Reading, Run, matches, read_runs
+from results.records import Reading, Run, read_runs
+from results.tables.layout import load, tables_of
 
 ROOT = Path(__file__).resolve().parent
-LIMIT = 1_000_000  # bytes of the whole file
+LIMIT = 500_000  # bytes of the whole file: with tables and figures a published benchmark stays below one megabyte
 PRIVATE = ("host", "process", "heartbeat")  # of the machine that made a run
 _UNPACKED: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
 
 def archive_of(paper: str) -> Path:
     """Where a paper's committed runs are."""
-    return ROOT / paper / "runs.tar.gz"
+    return ROOT / paper / "runs.tar.xz"
 
 
 def pack(runs: Iterable[Run], path: Path) -> int:
@@ -46,7 +44,7 @@ def pack(runs: Iterable[Run], path: Path) -> int:
                 entry = tarfile.TarInfo(f"{run.id}/{name}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-    packed = gzip.compress(tar.getvalue(), 9, mtime=0)
+    packed = lzma.compress(tar.getvalue(), preset=9)
     if len(packed) > LIMIT:
         raise ValueError(f"{path.name} would have {len(packed):,} bytes, more than {LIMIT:,}: archive fewer runs")
     with replacing(path) as temporary:
@@ -86,42 +84,12 @@ def with_archive(reading: Reading, paper: str) -> Reading:
     return Reading(reading.root, [run for run in reading.runs if run.id not in again] + added, reading.problems)
 
 
+def archived(paper: str) -> Reading:
+    """A paper's committed runs alone."""
+    return with_archive(Reading(archive_of(paper), [], []), paper)
+
+
 def in_cells(runs: Sequence[Run], paper: str) -> list[Run]:
     """The done runs that stand in some cell of a paper's tables."""
-    from results.tables.layout import load, tables_of
-
-    wanted: list[dict[str, Any]] = []
-    for name in tables_of(paper):
-        layout = load(paper, name)
-        wanted += [
-            {**layout.where, **row.where, **column.where}
-            for row in layout.rows
-            if row.where
-            for column in layout.columns
-        ]
-    return [run for run in runs if run.done and any(matches(run, where) for where in wanted)]
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write a paper's archive; 2 where the arguments are wrong or there is nothing to keep."""
-    given = dict(word.split("=", 1) for word in arguments if "=" in word)
-    if set(given) - {"paper", "ledger.root"} or "paper" not in given or len(given) < len(arguments):
-        print(__doc__, file=sys.stderr)
-        return 2
-    runs = in_cells(read_runs(given.get("ledger.root", DEFAULT_ROOT)).runs, given["paper"])
-    if not runs:
-        print(f"the ledger has no run of paper={given['paper']}", file=sys.stderr)
-        return 2
-    path = archive_of(given["paper"])
-    print(f"wrote {path.relative_to(ROOT.parent)}: {len(runs)} runs, {pack(runs, path):,} bytes")
-    return 0
-
-
-if __name__ == "__main__":
-    from results.tables.layout import LayoutError
-
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (LayoutError, ValueError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    layouts = [load(paper, name) for name in tables_of(paper)]
+    return [run for run in runs if run.done and any(layout.holds(run) for layout in layouts)]

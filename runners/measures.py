@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -17,7 +19,13 @@ PACKAGES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin to measure a peak anew, so that a run of a sweep does not report an earlier run's (Linux and GPUs)."""
+    """Begin to measure a peak anew, so that a run of a sweep does not report an earlier run's (Linux and GPUs).
+
+    What an earlier run freed is given back to the system first: the C library keeps it, and it would be counted.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):

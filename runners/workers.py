@@ -7,10 +7,12 @@ divides. The trained tensors are kilobytes: one flat buffer is reduced per step.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
@@ -34,6 +36,9 @@ class Workers:
             torch.set_num_threads(runner.threads)
         self.accelerator = Accelerator(cpu=runner.device == "cpu", mixed_precision="no")
         self.dtype = DTYPES[runner.precision]
+        if self.count > 1:
+            atexit.unregister(_leave)  # once, however many runs this process has
+            atexit.register(_leave)
 
     @property
     def device(self) -> torch.device:
@@ -131,6 +136,12 @@ class Workers:
 
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
+
+
+def _leave() -> None:
+    """Close the process group while the interpreter still lives: gloo's threads abort a process that exits with it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def reset() -> None:

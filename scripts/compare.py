@@ -47,7 +47,7 @@ def show(task: str, method: str, root: str | None) -> None:
     """Print one table with the method in it, and what it is significantly different from."""
     from results.archive import with_archive
     from results.records import read_runs
-    from results.tables.against import against
+    from results.tables.contests import against
     from results.tables.layout import RowSpec, load
     from results.tables.render import render
 
@@ -58,7 +58,7 @@ def show(task: str, method: str, root: str | None) -> None:
     table, contests, untested = against(layout, with_archive(read_runs(root), PAPER), RowSpec(label, where))
     print(f"\n{render(table, 'markdown')}")
     for contest in contests:
-        word = "significantly different" if contest.p <= 0.05 else "not significantly different"
+        word = "significantly different" if contest.significant else "not significantly different"
         print(
             f"{label} less {contest.other}: {contest.value:+.1f} points [{contest.low:+.1f}, {contest.high:+.1f}], "
             f"p = {contest.p:.3f} (Holm): {word}"
@@ -66,7 +66,7 @@ def show(task: str, method: str, root: str | None) -> None:
     if untested:
         print(f"not tested: {', '.join(untested)} (no runs, or no predictions of the same rows)")
     if not contests:
-        print(f"the others' runs: python run.py -m experiment={PAPER} budget=cpu (about two hours on 2 cores)")
+        print(f"the others' runs: python run.py -m experiment={PAPER} budget=cpu (two and a half hours on 2 cores)")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from results.ledger import default_root
 from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
+from results.tables.layout import LayoutError
 
 USAGE = """usage: python -m results.plots KIND [key=value ...] [out=DIR] [ledger.root=DIR] [points=best|all]
 
@@ -18,7 +19,8 @@ kinds        curves       validation metric and training loss against step
              pareto       score against trainable parameters, training speed and memory
              gates        APT's gates per layer and token
 filters      any field of the record (task=glue/rte method=pt,dept seed=1,2), any key of the configuration
-             (runner.max_steps=40), paper=NAME (its experiments), run_id=PREFIX
+             (runner.max_steps=40), run_id=PREFIX, paper=NAME (its experiments), paper=NAME table=NAME (the runs in
+             a table's cells)
 out          folder of the PNG and PDF files (default results/plots_out)"""
 OPTIONS = ("out", "ledger.root", "points", "fixtures")
 
@@ -95,6 +97,9 @@ def main(arguments: Sequence[str]) -> int:
         )
         if not paths:
             raise Refused(_nothing(kind, runs, root, filters))
+    except LayoutError as error:
+        print(error, file=sys.stderr)
+        return 2
     except Refused as refusal:
         print(refusal, file=sys.stdout if str(refusal) == USAGE else sys.stderr)
         return 0 if str(refusal) == USAGE and arguments else 2

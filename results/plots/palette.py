@@ -9,7 +9,7 @@ from __future__ import annotations
 LABELS = {
     "pt": "PT", "dept": "DePT", "adept": "ADePT", "accept": "ACCEPT", "apt": "APT", "ptuning_v2": "P-tuning v2",
     "prefix": "Prefix tuning", "lora": "LoRA", "ia3": "IA3", "bitfit": "BitFit", "adapter": "Adapter",
-    "full": "Full fine-tuning", "none": "zero-shot", "majority": "majority class",
+    "full": "Full fine-tuning", "head_only": "Head only", "none": "zero-shot", "majority": "majority class",
 }  # fmt: skip
 COLOURS = {
     "pt": "#0072b2", "dept": "#d55e00", "adept": "#009e73", "accept": "#cc79a7", "apt": "#e69f00",

@@ -56,8 +56,8 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
     for place, axis in zip(axes, AXES, strict=True):
         _panel(place, axis, chosen)
     axes[0].set_ylabel(f"{panel.runs[0].primary_split} {style.metric_label(panel.metric)}")
-    handles, labels = axes[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    # a method without parameters of its own (a trained head alone) has no place on the first axes
+    unique = {label: h for place in axes for h, label in zip(*place.get_legend_handles_labels(), strict=True)}
     figure.legend(unique.values(), unique.keys(), loc="outside right center")
     caption = _caption(panel, chosen, every_point)
     style.finish(figure, panel.title, caption)

@@ -13,11 +13,14 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from results import ledger
+from results.archive import with_archive
 from results.files import read_lines
 from results.identity import flatten, is_cosmetic
 from results.records import Run, matches, read_runs
 from results.selection import Trial, choose, trials
+from results.tables.layout import load
 
+MAIN_GROUPS = ("prompt", "prefix", "weights")  # what a method's one learning rate is, where it has several
 BASELINES = {"none": "zero-shot", "majority": "majority class"}
 
 
@@ -45,15 +48,15 @@ class Seen(Run):
         score = self.score(untrained=True)
         return self.score("validation", untrained=True) if score is None else score
 
-    def learning_rate(self, group: str = "prompt") -> float | None:
-        """The learning rate of a parameter group, or that of the method's only (first) group."""
+    def learning_rate(self) -> float | None:
+        """The learning rate of the prompt, else of the prefix, else of the weights, else of the only group."""
         rates = {
-            key.removeprefix("method.lr."): value
-            for key, value in self.options.items()
-            if key.startswith("method.lr.") and value is not None
+            key.removeprefix("method.lr."): v for key, v in self.options.items() if key.startswith("method.lr.") and v
         }
-        value = rates.get(group, next(iter(rates.values()), None) if group == "prompt" else None)
-        return None if value is None else float(value)
+        for group in (*MAIN_GROUPS, *rates):
+            if group in rates:
+                return float(rates[group])
+        return None
 
     def prompt_length(self) -> float | None:
         """The length of the prompt or prefix, tokens."""
@@ -193,10 +196,22 @@ def _point(trial: Trial) -> Point:
 
 
 def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[Seen], list[str]]:
-    """Every readable run that the filters let through, and a sentence per folder that could not be read."""
-    reading = read_runs(root)
-    runs = (Seen(run.record, run.folder) for run in reading.runs)
-    return [run for run in runs if passes(run, filters)], reading.problems
+    """Every readable run that the filters let through, and a sentence per folder that could not be read.
+
+    A paper's committed runs are read beside the ledger's; ``table`` takes the runs in that table's cells, whatever
+    experiment they were made for.
+
+    Raises:
+        LayoutError: there is no such table.
+    """
+    reading, rest = read_runs(root), dict(filters)
+    for paper in filters.get("paper", ()):
+        reading = with_archive(reading, paper)
+    runs = [Seen(run.record, run.folder) for run in reading.runs]
+    if tables := rest.pop("table", None):
+        layouts = [load(paper, table) for paper in rest.pop("paper", ("",)) for table in tables]
+        runs = [run for run in runs if any(layout.holds(run) for layout in layouts)]
+    return [run for run in runs if passes(run, rest)], reading.problems
 
 
 def experiment_of(run: Run) -> str:

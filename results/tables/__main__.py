@@ -5,6 +5,9 @@
     python -m results.tables rows=method cols=task backbone=t5_base protocol=dept
     python -m results.tables rows=method.lr.prompt cols=method task=demo/movie_reviews
     python -m results.tables paper=dept table=1 --commands
+    python -m results.tables paper=offline_v1 table=reviews --pairs
+
+--commands lists what fills the missing cells; --pairs every row less every other, with intervals.
 
 Arguments are key=value as for run.py: paper, table (a name, or all), rows, cols, format
 (markdown|csv|latex|html), out=FILE, ledger.root=DIR, selection (validation|reported), margin (points, for
@@ -21,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from results.archive import with_archive
-from results.records import DEFAULT_ROOT, read_runs
+from results.records import DEFAULT_ROOT, Reading, read_runs
 from results.tables.build import Options, build
+from results.tables.contests import pairs_text
 from results.tables.latex import latex
 from results.tables.layout import Layout, LayoutError, check_filters, free, load, tables_of, with_medians
 from results.tables.model import Table
@@ -43,7 +47,7 @@ DEFAULTS: dict[str, str] = {
     "significance": "true",
     "standalone": "true",
 }
-FLAGS = ("--commands", "--help", "-h")
+FLAGS = ("--commands", "--pairs", "--help", "-h")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     except LayoutError as error:
         print(error, file=sys.stderr)
         return 2
+    if "--pairs" in flags:
+        return _write("\n".join(pairs_text(layout, reading) for layout in layouts), settings["out"])
     tables = [build(layout, reading, options) for layout in layouts]
     for problem in reading.problems:
         print(f"ledger: {problem}", file=sys.stderr)
@@ -67,13 +73,18 @@ def main(arguments: list[str] | None = None) -> int:
             print(command)
         return 0
     text = "\n".join(_text(table, settings) for table in tables)
-    if settings["out"]:
-        path = Path(settings["out"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        print(f"wrote {path}")
-    else:
+    return _write(text, settings["out"])
+
+
+def _write(text: str, out: str) -> int:
+    """Text into a file, or on standard output where none is named."""
+    if not out:
         sys.stdout.write(text)
+        return 0
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {path}")
     return 0
 
 
@@ -123,7 +134,7 @@ def _flag(settings: dict[str, str], name: str) -> bool:
     return settings[name] == "true"
 
 
-def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Any]:
+def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Reading]:
     """The layouts asked for, and the ledger."""
     reading = read_runs(settings["ledger.root"])
     check_filters(filters, reading.runs)

@@ -79,7 +79,7 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
     options = options or Options()
     runs = [run for run in reading.runs if matches(run, layout.where)]
     usable = [run for run in runs if options.fixtures or not run.is_fixture]
-    declared = frozenset(name for row in layout.rows for name in row.where)
+    declared = frozenset(name for row in layout.rows for where in (row.where, *row.cells.values()) for name in where)
     layout = expand(layout, usable)
     state = State(layout, options, reading, declared, kept_out=len(runs) - len(usable))
     state.buckets = _buckets(usable)
@@ -122,7 +122,7 @@ def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
     """Runs of any status that belong in a cell."""
     if not row.where:
         return []
-    where = {**row.where, **column.where}
+    where = row.taking(column)
     key = tuple(where.get(name) if isinstance(where.get(name), str) else None for name in ("method", "task"))
     return [run for run in state.buckets.get((key[0], key[1]), ()) if matches(run, where)]
 
@@ -158,6 +158,8 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.n = len(choice.trials) if row.value == "median" else len(values)
         cell.spread, cell.spread_kind = (None, "") if row.value == "median" else _spread(state, cell, values)
     _status_marks(cell, found, choice)
+    if cell.text == "no score" and column.kind in MEASURES:
+        cell.text = "–"  # nothing was trained: there is no speed to miss
     if not row.where:
         cell.text = "–"  # a published row that is not run here
     elif cell.value is None and not choice.trials:
@@ -182,8 +184,8 @@ def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
     """Say what is not done, and why a cell with runs has no value."""
     broken = [run for run in found if not run.done]
     for run in broken:
-        reason = str(run.get("reason") or "no reason recorded").splitlines()[0][:160]
-        cell.footnotes.append(f"run {run.id} {run.status}: {reason}")
+        reason = str(run.get("reason") or ("not finished" if run.status == "running" else "no reason recorded"))
+        cell.footnotes.append(f"run {run.id} {run.status}: {reason.splitlines()[0][:160]}")
     if choice.problem:
         cell.text = "ambiguous"
         cell.footnotes.append(choice.problem)
@@ -203,8 +205,11 @@ def _hashes(run: Run) -> str:
 
 def _fill_command(state: State, filled: Filled) -> None:
     """The command that fills a missing cell."""
-    where = {**state.layout.where, **filled.row.where, **filled.column.where}
+    where = {**state.layout.where, **filled.row.taking(filled.column)}
     base = filled.row.command or state.layout.command
+    if " -m " in base:  # a sweep fills the whole table, and runs nothing that is there
+        filled.cell.command = base
+        return
     words = [f"{key}={_word(value)}" for key, value in where.items() if value is not None]
     if base:
         said = {word.split("=")[0] for word in base.split()}

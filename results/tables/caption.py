@@ -93,7 +93,8 @@ def _trials(state: State) -> list[str]:
     counts: dict[str, set[int]] = {}
     rules = set()
     for filled in state.filled.values():
-        if filled.choice.trials and filled.row.value == "score":
+        tuned = filled.row.method not in ("none", "majority")
+        if tuned and filled.choice.trials and filled.row.value == "score":
             counts.setdefault(filled.row.label, set()).add(len(filled.choice.trials))
             rules.add(filled.choice.rule)
     if not rules - {"only"}:

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
 SETTINGS = ("backbone", "protocol", "protocol.label_words", "fidelity")
 FACETS = ("method", "task", *SETTINGS)
-ROW_KEYS = frozenset(["label", "where", "value", "published", "group", "reference", "command"])
+ROW_KEYS = frozenset(["label", "where", "cells", "value", "published", "group", "reference", "command"])
 COLUMN_KEYS = frozenset(
     ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task"]
 )
@@ -52,11 +52,13 @@ class ColumnSpec:
 class RowSpec:
     """A row: the runs it takes (none if `where` is empty), and the method's name in the published table.
 
+    `cells` narrows single cells further, by the key of their column: what "half the length" is differs by method.
     `value` is "score", "untrained" for the evaluation at step 0, or "median" for the median over the trials.
     """
 
     label: str
     where: Mapping[str, Any] = field(default_factory=dict)
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     value: str = "score"
     published: str | None = None
     group: str = ""
@@ -68,6 +70,10 @@ class RowSpec:
         """The method's name, where the row is one method's."""
         method = self.where.get("method")
         return method if isinstance(method, str) else self.label
+
+    def taking(self, column: ColumnSpec) -> dict[str, Any]:
+        """What a run must have to stand in the cell of this row and a column."""
+        return {**self.where, **self.cells.get(column.key, {}), **column.where}
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,15 @@ class Layout:
     caption: tuple[str, ...] = ()
     command: str = ""
     lineage: str = ""
+
+    def holds(self, run: Run) -> bool:
+        """Whether a run stands in some cell, chosen or not."""
+        return any(
+            matches(run, {**self.where, **row.taking(column)})
+            for row in self.rows
+            if row.where
+            for column in self.columns
+        )
 
     def narrowed(self, filters: Mapping[str, Any]) -> Layout:
         """The same table over fewer runs."""
@@ -175,7 +190,7 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
     for value in _values(kept, rows):
         where = {rows: value}
         if rows == "method" and any(matches(run, where) and run.score(untrained=True) for run in kept):
-            specs.append(RowSpec(f"untrained {value}", where, "untrained"))
+            specs.append(RowSpec(f"untrained {value}", where, value="untrained"))
         specs.append(RowSpec(str(value), where))
     specs.sort(key=lambda spec: spec.value != "untrained" and spec.label not in ("majority", "none"))
     title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())

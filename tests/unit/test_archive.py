@@ -1,4 +1,4 @@
-"""Committed runs: what is kept of them, that the file depends on contents alone, and how they join a ledger."""
+"""Committed runs: what is kept, how they join a ledger, what is published of them; methods against each other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from results import archive
+from results import archive, publish
 from results.records import read_runs
-from results.tables.against import against
+from results.tables.build import build
+from results.tables.contests import against, every_pair, matrix
 from results.tables.layout import RowSpec, load
 from tests.unit.results_fixtures import answers, write_run
 
 SETTINGS = {"runner": {"name": "offline_text", "max_steps": 20, "test_rows": 300}}
+
+LENGTHS = {"dept": 12}
 
 
 def score(rows: list[dict[str, str]]) -> float:
@@ -26,7 +29,7 @@ def fill(root: Path, method: str, accuracy: float, **fields: object) -> list[str
     ids = []
     for seed in (1, 2, 3):
         rows = answers(accuracy, seed=seed, flip=len(method))
-        config = {**SETTINGS, "method": {"name": method}}
+        config = {**SETTINGS, "method": {"name": method, "prompt_length": LENGTHS.get(method, 20)}}
         ids.append(write_run(root, method, seed=seed, test=score(rows), predictions=rows, config=config, **fields))
     return ids
 
@@ -53,17 +56,17 @@ def test_an_archive_gives_back_what_tables_need_and_nothing_of_the_machine(home:
 def test_the_same_runs_make_the_same_file(home: Path) -> None:
     fill(home / "runs", "pt", 0.8)
     runs = read_runs(home / "runs").runs
-    archive.pack(runs, home / "one.tar.gz")
-    archive.pack(runs[::-1], home / "two.tar.gz")
-    assert (home / "one.tar.gz").read_bytes() == (home / "two.tar.gz").read_bytes()
+    archive.pack(runs, home / "one.tar.xz")
+    archive.pack(runs[::-1], home / "two.tar.xz")
+    assert (home / "one.tar.xz").read_bytes() == (home / "two.tar.xz").read_bytes()
 
 
 def test_too_large_an_archive_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(home / "runs", "pt", 0.8)
     monkeypatch.setattr(archive, "LIMIT", 100)
     with pytest.raises(ValueError, match="more than 100"):
-        archive.pack(read_runs(home / "runs").runs, home / "one.tar.gz")
-    assert not (home / "one.tar.gz").exists()
+        archive.pack(read_runs(home / "runs").runs, home / "one.tar.xz")
+    assert not (home / "one.tar.xz").exists()
 
 
 def test_a_ledgers_own_runs_win_over_committed_ones(home: Path) -> None:
@@ -97,3 +100,63 @@ def test_a_method_is_set_against_every_row_that_can_be_tested(home: Path) -> Non
     assert found["PT"].p < 0.05 and 20 < found["PT"].low < found["PT"].value < found["PT"].high < 40
     assert found["DePT"].p > 0.05 and found["DePT"].low < 0 < found["DePT"].high
     assert "LoRA (PEFT)" in untested and "majority class" in untested
+
+
+def test_every_pair_is_tested_and_shown_once(home: Path) -> None:
+    for method, accuracy in (("pt", 0.6), ("dept", 0.9)):
+        fill(home / "runs", method, accuracy)
+    contests, untested, alone = every_pair(load("offline_v1", "reviews"), read_runs(home / "runs"))
+    (contest,) = contests
+    assert not alone
+    assert (contest.one, contest.other, contest.significant) == ("PT", "DePT", True) and contest.high < 0
+    assert "APT" in untested and "PT" not in untested
+    lines = matrix(contests).splitlines()
+    assert lines[0].split("|")[2].strip() == "DePT" and lines[2].startswith(f"| PT | **{contest.value:+.1f}** [")
+
+
+def test_narrowed_cells_are_held_against_the_first_of_their_row(home: Path) -> None:
+    settings = {"runner": {"max_steps": 100, "batch_size": 16}, "backbone": {"name": "minilm_l6"}}
+    settings["task"] = {"name": "ner/sec_filings", "kind": "tagging"}
+    for length, wrong in ((20, 5), (40, 20)):
+        rows = [
+            {"id": str(i), "prediction": ["O" if i % wrong == 0 else "B-ORG"], "reference": ["B-ORG"]}
+            for i in range(200)
+        ]
+        found = sum(row["prediction"] == row["reference"] for row in rows)
+        config = settings | {"method": {"name": "pt", "prompt_length": length, "lr": {"prompt": 0.01, "head": 0.01}}}
+        write_run(
+            home / "runs", "pt", task="ner/sec_filings", metric="f1", test=2 * found / (found + 200), n=200,
+            predictions=rows, config=config,
+        )  # fmt: skip
+    layout = load("offline_v1", "lengths")
+    table = build(layout, read_runs(home / "runs"))
+    cells = table.rows[0].cells
+    assert cells["default"].value == pytest.approx(88.9, abs=0.1) and cells["long"].value == pytest.approx(
+        97.4, abs=0.1
+    )
+    assert cells["short"].value is None
+    (contest,), _, alone = every_pair(layout, read_runs(home / "runs"))
+    assert alone  # one seed each
+    assert (contest.one, contest.other) == ("PT, 20 (10, 40)", "twice of it")
+    assert contest.value == pytest.approx(8.5, abs=0.1)
+
+
+def test_what_is_published_is_made_from_the_archive_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for method, accuracy in (("pt", 0.6), ("dept", 0.9)):
+        fill(home / "runs", method, accuracy)
+    assert publish.main(["paper=offline_v1", f"ledger.root={home / 'runs'}"]) == 0
+    out = home / "results" / "offline_v1"
+    assert {path.name for path in out.iterdir()} >= {"runs.tar.xz", "reviews.md", "reviews.csv", "reviews-pairs.md"}
+    assert (out / "reviews-pareto.png").stat().st_size > 1000 and not list(out.glob("*.pdf"))
+    for name, text in publish.texts("offline_v1", archive.archived("offline_v1")).items():
+        assert (out / name).read_text(encoding="utf-8") == text
+    assert "PT" in (out / "reviews-pairs.md").read_text(encoding="utf-8")
+
+
+def test_publishing_says_what_is_wrong(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "runs").mkdir()
+    assert publish.main([]) == 2 and "results.publish paper=" in capsys.readouterr().err
+    assert publish.main(["paper=offline_v1", f"ledger.root={home / 'runs'}"]) == 2
+    assert "no run of paper=offline_v1" in capsys.readouterr().err
+    assert publish.main(["paper=offline_v2", f"ledger.root={home / 'runs'}"]) == 2
+    assert "did you mean offline_v1" in capsys.readouterr().err

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from conf.plan import make_plan
+from conf.plan import Point, make_plan
 from results import archive
-from results.records import Run, matches
+from results.records import Reading, Run, matches
+from results.tables.build import build
 from results.tables.layout import load, tables_of
 from scripts import compare
 from tests.unit.results_fixtures import answers, write_run
 
 TRAINED = ["accept", "adept", "apt", "bitfit", "dept", "full", "lora", "prefix", "pt"]
+
+
+def as_run(point: Point) -> Run:
+    """The run that a point of a plan would be."""
+    config = point.resolved
+    names = {key: config[key]["name"] for key in ("method", "task", "backbone", "protocol")}
+    return Run({**names, "run_id": point.run_id, "config": config, "seed": config["seed"]}, Path("."))
 
 
 @pytest.mark.parametrize(("kind", "runs"), [("cpu", 6), ("full", 12)])
@@ -32,13 +41,45 @@ def test_every_method_has_as_many_trials_and_seeds(kind: str, runs: int) -> None
 
 def test_every_run_of_the_cpu_subset_stands_in_one_row_of_its_table() -> None:
     plan = make_plan(["experiment=offline_v1", "budget=cpu"])
-    layouts = [load("offline_v1", name) for name in tables_of("offline_v1")]
+    layouts = [load("offline_v1", name) for name in compare.TASKS]
     for point in plan.points:
-        config = point.resolved
-        names = {key: config[key]["name"] for key in ("method", "task", "backbone", "protocol")}
-        run = Run({**names, "run_id": point.run_id, "config": config, "seed": config["seed"]}, Path("."))
+        run = as_run(point)
         rows = [r.label for la in layouts if matches(run, la.where) for r in la.rows if matches(run, r.where)]
-        assert len(rows) == 1, (names, rows)
+        assert len(rows) == 1, (run.record, rows)
+
+
+def test_every_run_of_the_lengths_stands_in_one_cell_of_its_table_and_in_no_other_table() -> None:
+    plan = make_plan(["experiment=offline_v1", "budget=lengths"])
+    assert plan.problems == [] and len(plan.points) == 36
+    seen: Counter[str] = Counter()
+    for point in plan.points:
+        run = as_run(point)
+        cells = {
+            (la.name, r.label, c.key)
+            for la in map(partial(load, "offline_v1"), tables_of("offline_v1"))
+            for r in la.rows
+            for c in la.columns
+            if matches(run, {**la.where, **r.taking(c)})
+        }
+        ((table, _, column),) = cells
+        assert table == "lengths"
+        seen[column] += 1
+    assert seen == {"short": 18, "long": 18}
+
+
+@pytest.mark.parametrize("table", ["reviews-rates", "filings-rates", "lengths"])
+def test_trials_and_default_lengths_are_the_main_grids(table: str) -> None:
+    layout = load("offline_v1", table)
+    runs = [as_run(point) for point in make_plan(["experiment=offline_v1", "budget=cpu"]).points]
+    for row in layout.rows:
+        for column in layout.columns[: 1 if table == "lengths" else 2]:
+            found = [run for run in runs if matches(run, {**layout.where, **row.taking(column)})]
+            assert sorted(run.get("seed") for run in found) == [1, 2, 3], (row.label, column.key)
+
+
+def test_a_sweep_is_what_fills_a_missing_cell() -> None:
+    table = build(load("offline_v1", "filings"), Reading(Path("."), [], []))
+    assert table.commands() == ["python run.py -m experiment=offline_v1 budget=cpu"]
 
 
 def test_a_method_of_yours_gets_what_the_others_had() -> None:

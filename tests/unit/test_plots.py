@@ -106,6 +106,8 @@ def test_learning_rate_is_the_prompts_or_that_of_the_only_group(panel: runs.Pane
 
     assert rate(prompt=0.3, offset=0.001) == 0.3
     assert rate(weights=0.0005) == 0.0005
+    assert rate(gate=0.01, head=0.02, prefix=0.03) == 0.03
+    assert rate(head=0.02) == 0.02
     assert rate() is None
 
 

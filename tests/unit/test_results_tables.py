@@ -18,7 +18,7 @@ from results.tables.build import Options, build
 from results.tables.layout import LayoutError, free, load, papers, tables_of
 from results.tables.model import Table
 from results.tables.render import CSV_COLUMNS, render
-from tests.unit.results_fixtures import demo_ledger, write_run
+from tests.unit.results_fixtures import DEMO, demo_ledger, write_run
 
 
 @pytest.fixture
@@ -52,20 +52,20 @@ def test_demo_rows_and_points(ledger: Path) -> None:
     values = [round(row.cells["accuracy"].value or 0, 1) for row in table.rows]
     assert values == [50.3, 51.0, 85.0, 51.2, 85.3, 87.1]
     pt = row_of(table, "PT").cells
-    assert pt["params"].value == 11520 and pt["size"].value == 1000
-    assert pt["accuracy"].spread == pytest.approx(100 * (0.853 * 0.147 / 1000) ** 0.5)
+    assert pt["params"].value == 11520 and pt["size"].value == 500
+    assert pt["accuracy"].spread == pytest.approx(100 * (0.853 * 0.147 / 500) ** 0.5)
     assert pt["accuracy"].spread_kind == "se"
 
 
 GOLDEN = """\
 |                    | params |           accuracy | n test |
 |--------------------|-------:|-------------------:|-------:|
-| majority class     |      0 |     50.3 ± 1.6 (1) |  1,000 |
-| zero-shot (digits) |      0 |     51.0 ± 1.6 (1) |  1,000 |
-| zero-shot (words)  |      0 |     85.0 ± 1.1 (1) |  1,000 |
-| untrained prompt   |      0 |     51.2 ± 1.6 (1) |  1,000 |
-| PT                 | 11,520 |     85.3 ± 1.1 (1) |  1,000 |
-| DePT               | 18,300 | **87.1** ± 1.1 (1) |  1,000 |
+| majority class     |      0 |     50.3 ± 2.2 (1) |    500 |
+| zero-shot (digits) |      0 |     51.0 ± 2.2 (1) |    500 |
+| zero-shot (words)  |      0 |     85.0 ± 1.6 (1) |    500 |
+| untrained prompt   |      0 |     51.2 ± 2.2 (1) |    500 |
+| PT                 | 11,520 |     85.3 ± 1.6 (1) |    500 |
+| DePT               | 18,300 | **87.1** ± 1.5 (1) |    500 |
 """
 
 
@@ -140,8 +140,8 @@ def test_broken_folders_are_named_and_skipped(ledger: Path) -> None:
 
 
 def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
-    write_run(tmp_path, "pt", test=0.8, experiment="demo")
-    write_run(tmp_path, "dept", test=0.9, config={"data": {"source": "fixture"}}, experiment="demo")
+    write_run(tmp_path, "pt", test=0.8, config=DEMO)
+    write_run(tmp_path, "dept", test=0.9, config={**DEMO, "data": {"source": "fixture"}})
     reading = read_runs(tmp_path)
     table = build(load("demo"), reading)
     assert row_of(table, "DePT").cells["accuracy"].value is None
@@ -151,7 +151,7 @@ def test_fixture_runs_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_missing_cells_have_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path, "pt", experiment="demo")
+    write_run(tmp_path, "pt", config=DEMO)
     assert main(["paper=demo", f"ledger.root={tmp_path}", "--commands"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any("method=dept" in line and line.startswith("python run.py") for line in lines)

@@ -1,0 +1,88 @@
+"""What is committed of a benchmark: its runs, the tables read from them, every pair of methods, and the figures.
+
+    python -m results.publish paper=offline_v1 [ledger.root=DIR]
+
+writes `results/<paper>/`: runs.tar.xz (results.archive), <table>.md, <table>.csv, <table>-pairs.md and figures. All but
+the first are made from the first, so that whoever has the repository makes the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from results.archive import archive_of, archived, in_cells, pack
+from results.records import DEFAULT_ROOT, Reading, read_runs
+from results.tables.build import build
+from results.tables.contests import pairs_text
+from results.tables.layout import LayoutError, load, tables_of
+from results.tables.render import render
+
+
+def texts(paper: str, reading: Reading) -> dict[str, str]:
+    """The content of every text file, by its name."""
+    made: dict[str, str] = {}
+    for name in tables_of(paper):
+        layout = load(paper, name)
+        table = build(layout, reading)
+        made |= {f"{name}.md": render(table, "markdown"), f"{name}.csv": render(table, "csv")}
+        made[f"{name}-pairs.md"] = pairs_text(layout, reading)
+    return made
+
+
+def draw(paper: str, out: Path) -> list[Path]:
+    """Curves, sensitivity and Pareto figures of every table that has such runs, as PNG files."""
+    from results.plots.command import figures
+    from results.plots.runs import read
+
+    kept = []
+    for table in tables_of(paper):
+        runs, _ = read(out / "nothing", {"paper": [paper], "table": [table]})
+        cells = any(row.cells for row in load(paper, table).rows)
+        kinds = ("sensitivity",) if cells else ("curves", "pareto")
+        for kind in kinds:
+            for path in figures(kind, runs, out):
+                if path.suffix == ".png":
+                    kept.append(out / f"{table}-{path.stem}.png")  # the stem names the panel where there are several
+                    _smaller(path, kept[-1])
+                path.unlink()
+    return kept
+
+
+def _smaller(path: Path, place: Path) -> None:
+    """A figure with a palette instead of full colour: a quarter of the bytes, nothing that one would see."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(96).save(place, optimize=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write everything; 2 where the arguments are wrong or there is nothing to publish."""
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    if set(given) - {"paper", "ledger.root"} or "paper" not in given or len(given) < len(arguments):
+        print(__doc__, file=sys.stderr)
+        return 2
+    paper = given["paper"]
+    try:
+        runs = in_cells(read_runs(given.get("ledger.root", DEFAULT_ROOT)).runs, paper)
+        if not runs:
+            print(f"the ledger has no run of paper={paper}", file=sys.stderr)
+            return 2
+        path = archive_of(paper)
+        size = pack(runs, path)
+    except (LayoutError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{path}: {len(runs)} runs, {size:,} bytes")
+    for name, text in texts(paper, archived(paper)).items():
+        (path.parent / name).write_text(text, encoding="utf-8")
+        print(path.parent / name)
+    for figure in draw(paper, path.parent):
+        print(figure)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
