@@ -85,8 +85,12 @@ def in_child(script: str | Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """'median (lowest to highest)'."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+    """'median (lowest to highest)', three digits or whole numbers."""
+    median, lowest, highest = (
+        f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} ({lowest} to {highest})"
 
 
 def machine() -> str:
