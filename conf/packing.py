@@ -17,7 +17,7 @@ from results.identity import flatten
 OWN = (
     "method", "seed", "packed", "pack", "budget", "sweep", "experiment", "force", "retry_failed", "retry_stale", "plan",
     "yes", "fail_fast", "runner.name", "runner.max_steps", "runner.batch_size", "runner.eval_every", "runner.optimizer",
-    "runner.schedule", "runner.clip_norm", "runner.patience", "runner.micro_batch", "runner.log_every",
+    "runner.schedule", "runner.clip_norm", "runner.patience", "runner.log_every",
     "runner.checkpoint_every", "runner.checkpoint_seconds", "runner.evaluate_untrained",
 )  # fmt: skip
 SHARED_OPTIONS = ("target", "max_source_length", "row_alignment")  # of the method

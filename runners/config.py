@@ -30,7 +30,9 @@ class RunnerConfig:
     name: str = "paper"
     max_steps: int | None = None  # null: the protocol's steps for the task
     batch_size: int | None = None  # global, whatever the number of processes; null: the protocol's
-    micro_batch: int | None = None  # rows per forward pass of one process (gradient accumulation); null: all at once
+    micro_batch: int | str | None = (
+        "auto"  # rows per forward pass of one process: auto (cut for the lengths), a number, null (all)
+    )
     eval_batch_size: int = 32
     eval_every: int | None = None  # steps; null: the protocol's
     train_rows: int | None = None  # caps on the rows; null: all

@@ -65,6 +65,6 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
 
 
 def micro_batches(batch: Sequence[int], size: int | None) -> list[list[int]]:
-    """Pieces of at most `size` rows (all at once where size is None)."""
+    """Pieces of at most `size` rows (all at once where size is None); none of an empty batch."""
     size = size or max(len(batch), 1)
     return [list(batch[start : start + size]) for start in range(0, len(batch), size)]

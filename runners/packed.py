@@ -8,7 +8,7 @@ fails just leaves the pack, and a killed pack leaves runs that go on alone or pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from conf.compose import name_run
 from conf.packing import pack_key
 from conf.paths import ledger_of
 from conf.plan import Point
+from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
 from runners.execute import memory_is_full, out_of_memory
 from runners.job import Outcome, _claim, run_point
@@ -249,10 +250,8 @@ class Pack:
         self.tuned.train()
         train = {i: m.parts.splits["train"] for i, m in running.items()}
         totals = {i: max(1, sum(target_tokens(train[i].encoded[j], how) for j in batches[i])) for i in running}
-        pieces = {i: micro_batches(batches[i], running[i].runner.micro_batch) for i in running}
         losses = dict.fromkeys(running, 0.0)
-        for number in range(max(len(parts) for parts in pieces.values())):
-            here = {i: parts[number] for i, parts in pieces.items() if number < len(parts)}
+        for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
             batch = backbone.collate([train[i].encoded[j] for i, piece in here.items() for j in piece]).to(device)
             self.inputs.use(list(here), [len(piece) for piece in here.values()])
             rows, _ = self.tuned.losses(batch)
@@ -262,6 +261,26 @@ class Pack:
             for i, part in zip(here, parts, strict=True):
                 losses[i] += float(part.detach())
         return losses
+
+    def _passes(
+        self, batches: dict[int, list[int]], lengths: dict[int, Sequence[int]]
+    ) -> Iterator[dict[int, list[int]]]:
+        """Each shared pass: the rows that every member has in it. Rows of all members are cut for length together."""
+        micro = next(iter(self._active().values())).runner.micro_batch
+        rows = [(i, j) for i, batch in batches.items() for j in batch]
+        if micro != "auto":
+            pieces = {i: micro_batches(batch, None if micro is None else int(micro)) for i, batch in batches.items()}
+            for number in range(max(len(parts) for parts in pieces.values())):
+                yield {i: parts[number] for i, parts in pieces.items() if number < len(parts)}
+            return
+        prompt = max(member.parts.tuned.method.prompt_slots for member in self.members)
+        tokens = [lengths[i][j] for i, j in rows]
+        cut = cut_for(micro, self.tuned.backbone, prompt, tokens, self.workers.device)
+        for piece in cut(range(len(rows))):
+            here: dict[int, list[int]] = {}
+            for i, j in (rows[number] for number in piece):
+                here.setdefault(i, []).append(j)
+            yield dict(sorted(here.items()))
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """Shared work; where it does not fit, the members' checkpoints are what a smaller pack goes on from."""

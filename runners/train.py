@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from runners.cut import Cut, cut_for
 from runners.evaluate import Evaluator, Split
-from runners.order import micro_batches, share
+from runners.order import share
 from runners.progress import bar, say
 from runners.session import Session, rng_state
 from runners.stopping import Stopped, StopSignal
@@ -30,7 +31,7 @@ def gradients(
     indices: Sequence[int],
     how: str,
     workers: Workers,
-    micro: int | None,
+    cut: Cut,
     stop: bool = False,
 ) -> tuple[float, bool]:
     """Leave the gradient of the global batch's mean loss in the trained tensors.
@@ -38,25 +39,25 @@ def gradients(
     The mean is over all target tokens of the global batch (as the papers' trainers take it), so neither the number of
     processes nor the micro-batches change it.
 
+    Args:
+        cut: how this process's part of the batch becomes passes (runners/cut.py).
+
     Returns:
         That loss, and whether any process was told to stop (`stop` on one of them).
     """
     error, loss = None, torch.zeros((), device=workers.device)
     try:
-        loss = _backward(tuned, train, indices, how, workers, micro)
+        loss = _backward(tuned, train, indices, how, workers, cut)
     except Exception as caught:  # told to the other processes, which would wait for this one's gradients
         error = caught
     return workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
 
 
-def _backward(
-    tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, micro: int | None
-) -> torch.Tensor:
+def _backward(tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, cut: Cut) -> torch.Tensor:
     """Forward and backward of this process's part of a global batch; its part of the mean loss."""
     total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
-    mine = share(indices, workers.rank, workers.count)
     loss = torch.zeros((), device=workers.device)
-    for piece in micro_batches(mine, micro) if mine else []:
+    for piece in cut(share(indices, workers.rank, workers.count)):
         batch = tuned.backbone.collate([train.encoded[i] for i in piece]).to(workers.device)
         losses, _ = tuned.losses(batch)
         part = losses.float().sum() / total
@@ -96,6 +97,7 @@ def train(
         NotFinite: the loss is NaN or infinite.
     """
     workers, runner = evaluator.workers, session.runner
+    cut = cut_for(runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, train_split.lengths, workers.device)
     evaluator.stopping = lambda: stop.came
     with (
         stop.deferred(),
@@ -116,9 +118,7 @@ def train(
             tuned.train()
             begun = time.monotonic()
             indices = session.indices()
-            loss, stopped = gradients(
-                tuned, train_split, indices, evaluator.how, workers, runner.micro_batch, stop.came
-            )
+            loss, stopped = gradients(tuned, train_split, indices, evaluator.how, workers, cut, stop.came)
             session.update(loss, len(indices), time.monotonic() - begun)
             shown.update()
             shown.set_postfix(_postfix(session, loss, metric), refresh=False)

@@ -189,6 +189,7 @@ class Arm:
     def ours(self, batches: list[list[int]]) -> tuple[list[float], float, list[list[int]]]:
         """The runner's own step: (losses, seconds, batches that were timed); the first two warm up."""
         from results.ledger import Ledger
+        from runners.cut import cut_for
         from runners.meters import clock
         from runners.session import Session
         from runners.train import gradients
@@ -199,10 +200,13 @@ class Arm:
             run.folder.mkdir()
             session = Session(run, runner, tuned.trainable(), dict(self.config.method["lr"]), self.order)
             tuned.train()
+            cut = cut_for(
+                runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, self.train.lengths, self.workers.device
+            )
             for number, indices in enumerate(batches):
                 if number == 2:
                     begun = clock(self.workers.device)
-                loss, _ = gradients(tuned, self.train, indices, "rank", self.workers, None)
+                loss, _ = gradients(tuned, self.train, indices, "rank", self.workers, cut)
                 session.update(loss, len(indices), 0.0)
                 losses.append(loss)
             return losses, clock(self.workers.device) - begun, batches[2:]

@@ -222,6 +222,7 @@ def one_batch(config: Any) -> None:
     import math
 
     from runners.assemble import NO_METHOD, assemble, load_data
+    from runners.cut import cut_for
     from runners.evaluate import Evaluator
     from runners.train import gradients
     from runners.workers import Workers, reset
@@ -241,9 +242,8 @@ def one_batch(config: Any) -> None:
     if config.method["name"] not in NO_METHOD:
         train = parts.splits["train"]
         parts.tuned.train()
-        loss, _ = gradients(
-            parts.tuned, train, range(len(train.examples)), evaluator.how, workers, config.runner.micro_batch
-        )
+        cut = cut_for(None, parts.tuned.backbone, 0, train.lengths, workers.device)
+        loss, _ = gradients(parts.tuned, train, range(len(train.examples)), evaluator.how, workers, cut)
         if not math.isfinite(loss):
             raise ValueError(f"the first loss is {loss}")
     evaluator(parts.splits[config.protocol.report_split])

@@ -13,6 +13,7 @@ from conf.grid import Chosen
 from conf.packing import has_dropout, is_input_level, pack_key
 from conf.plan import Point, make_plan, point_of
 from results.ledger import Ledger
+from runners.cut import PassCost
 from runners.job import run_point
 from runners.packed import run_packs
 
@@ -82,6 +83,13 @@ def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path, backbone: str, me
         assert_equal_runs(tmp_path / "alone", tmp_path / "packed", run_id)
     record = Ledger(tmp_path / "packed").run(ids[0]).record()
     assert record is not None and record["packed"] == {"with": ids[1:], "size": len(ids)}
+
+
+def test_rows_of_several_runs_cut_for_length_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that costs nothing is made for every length: each run still is what it is alone."""
+    monkeypatch.setattr("runners.cut.pass_cost", lambda *_: PassCost(0.0))
+    for run_id in both(tmp_path, FEW["dept"], "tiny_t5"):
+        assert_equal_runs(tmp_path / "alone", tmp_path / "packed", run_id)
 
 
 @pytest.mark.slow
