@@ -1,12 +1,14 @@
 """Published numbers as data: `results/reference/<paper>.yaml`, one entry per cell of a paper's table.
 
 What a source does not say stays the word `unknown`; `not applicable` marks what cannot have it (parameter
-counts have no split). Values are as printed (points), times in seconds. A `quoted` source means that the cell
-was read in another document than the paper itself.
+counts have no split). Values are as printed (points), times in seconds; where a printed value is believed wrong,
+what it should be stands beside it as `correction`. A `quoted` source means that the cell was read in another
+document than the paper itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -18,6 +20,22 @@ UNKNOWN = "unknown"
 NOT_APPLICABLE = "not applicable"
 SPLITS = ("train", "validation", "test", UNKNOWN, NOT_APPLICABLE)
 SELECTIONS = ("validation", "reported", "last", "none", UNKNOWN, NOT_APPLICABLE)
+EXTRACTED = "extracted text"  # in a remark: read from a text in which the columns of the table may be shifted
+# metrics that are no scores in points; `add` knows others by their words or by its column `unit`
+UNITS = {
+    "trainable parameters": "count",
+    "seconds to convergence": "seconds",
+    "training seconds": "seconds",
+    "peak accelerator memory, GB": "GB",
+    "TFLOPs": "TFLOPs",
+    "relative gain %": "%",
+    "perplexity": "perplexity",
+    "PSCP": "PSCP",  # PEFT-Bench's score weighed by parameters, speed and memory
+}
+POINTS = "points"
+WORDS_OF_UNITS = re.compile(
+    r"\b(seconds?|minutes?|hours?|days?|bytes?|[KMGT]i?B|param(?:eter)?s|[KMGTP]?FLOPs?|per second)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,9 @@ class Entry:
         split: The split it is on; `seeds`: runs behind it (a number, or unknown); `selection`: the split by
             which checkpoint and settings were chosen ("reported" = on the reported split itself).
         parameters: Trainable parameters as printed.
-        remark: Doubts about the copy, corrections, derivations.
+        remark: Doubts about the copy, why it is corrected, derivations.
+        correction: What the value should be, where the printed one is believed wrong.
+        unit: Of a metric whose name does not say that it is no score in points (see `unit_of`).
     """
 
     table: str
@@ -47,6 +67,18 @@ class Entry:
     parameters: str | None
     source: str
     remark: str | None = None
+    correction: float | None = None
+    unit: str | None = None
+
+    @property
+    def corrected(self) -> float:
+        """The value that is believed: the correction where there is one, else what is printed."""
+        return self.value if self.correction is None else self.correction
+
+    @property
+    def extracted(self) -> bool:
+        """Whether it was read from extracted text with doubtful columns: no sentence is built on it."""
+        return EXTRACTED in (self.remark or "")
 
     @property
     def quoted(self) -> bool:
@@ -61,16 +93,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Average:
-    """Which cells a printed average is the mean of; a task with two metrics counts once, by their mean."""
+    """Which cells a printed average is the mean of; a task with two metrics counts once, by their mean.
+
+    `tables`: where the cells stand, if not in the average's own table.
+    """
 
     table: str
     task: str
     of: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """A printed average that its cells do not give."""
+    """A printed average that its cells do not give; `corrected`: what they give with the corrections beside them."""
 
     table: str
     backbone: str
@@ -78,11 +114,13 @@ class Misfit:
     task: str
     printed: float
     computed: float
+    digits: int = 1
+    corrected: float | None = None
 
     @property
     def beyond_rounding(self) -> bool:
-        """Whether rounding of the cells cannot explain it (each cell and the average: 0.05 at one decimal)."""
-        return abs(self.printed - self.computed) > 0.1 + 1e-9
+        """Whether rounding of the cells cannot explain it (half a unit of each cell and of the average)."""
+        return abs(self.printed - self.computed) > 10**-self.digits + 1e-9
 
 
 @dataclass(frozen=True)
@@ -112,33 +150,40 @@ class Reference:
         return None
 
     def misfits(self) -> list[Misfit]:
-        """Printed averages that differ from the rounded mean of their cells."""
+        """Printed averages that differ from the rounded mean of their cells, as printed."""
         found = []
         for average in self.averages:
             for entry in self.entries:
-                if (entry.table, entry.task) != (average.table, average.task):
+                if (entry.table, entry.task) != (average.table, average.task) or entry.metric in UNITS:
                     continue
-                values = [self._cell(entry, task) for task in average.of]
-                if any(value is None for value in values):
+                cells = [self._cell(entry, average, task) for task in average.of]
+                if not all(cells):
                     continue
-                computed = sum(value for value in values if value is not None) / len(values)
-                digits = max(1, _decimals(entry.value))
+                computed = _mean_of_means(cells, "value")
+                digits = max(1, _decimals(entry.value), *(_decimals(part.value) for cell in cells for part in cell))
                 # half a unit of the last printed digit, and a hair for binary fractions
                 if abs(computed - entry.value) > 0.5 * 10**-digits + 1e-6:
-                    found.append(
-                        Misfit(entry.table, entry.backbone, entry.method, entry.task, entry.value, round(computed, 3))
-                    )
+                    place = (entry.table, entry.backbone, entry.method, entry.task)
+                    corrected = _mean_of_means(cells, "corrected")
+                    beside = round(corrected, 3) if corrected != computed else None
+                    found.append(Misfit(*place, entry.value, round(computed, 3), digits, beside))
         return found
 
-    def _cell(self, average: Entry, task: str) -> float | None:
-        """The value of a task in an average's row: the mean of its metrics."""
-        values = [
-            entry.value
-            for entry in self.entries
-            if entry.task == task
-            and (entry.table, entry.backbone, entry.method) == (average.table, average.backbone, average.method)
+    def _cell(self, entry: Entry, average: Average, task: str) -> list[Entry]:
+        """The entries of a task in an average's row, one per metric."""
+        return [
+            cell
+            for cell in self.entries
+            if cell.task == task
+            and cell.table in (average.tables or (average.table,))
+            and (cell.backbone, cell.method) == (entry.backbone, entry.method)
+            and unit_of(cell) == POINTS
         ]
-        return sum(values) / len(values) if values else None
+
+
+def _mean_of_means(cells: Sequence[Sequence[Entry]], name: str) -> float:
+    """The mean over tasks of the mean over a task's metrics."""
+    return sum(sum(getattr(part, name) for part in cell) / len(cell) for cell in cells) / len(cells)
 
 
 def _decimals(value: float) -> int:
@@ -165,7 +210,9 @@ def read(path: Path) -> Reference:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     entries = tuple(Entry(**entry) for entry in data["entries"])
-    averages = tuple(Average(a["table"], a["task"], tuple(a["of"])) for a in data.get("averages") or ())
+    averages = tuple(
+        Average(a["table"], a["task"], tuple(a["of"]), tuple(a.get("tables") or ())) for a in data.get("averages") or ()
+    )
     return Reference(data["paper"], data.get("about", ""), entries, averages)
 
 
@@ -181,12 +228,20 @@ def write(reference: Reference, path: Path) -> None:
         {"paper": reference.paper, "about": reference.about}, sort_keys=False, allow_unicode=True, width=110
     )
     lines = [head.rstrip(), "averages:" if reference.averages else "averages: []"]
-    lines += [line({"table": a.table, "task": a.task, "of": list(a.of)}) for a in reference.averages]
+    lines += [
+        line({"table": a.table, "task": a.task, "of": list(a.of)} | ({"tables": list(a.tables)} if a.tables else {}))
+        for a in reference.averages
+    ]
     lines += ["entries:" if reference.entries else "entries: []"]
-    lines += [line(asdict(entry)) for entry in reference.entries]
+    lines += [line(_written(entry)) for entry in reference.entries]
     temporary = path.with_suffix(".tmp")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    """An entry as it is written: the two keys that few entries have are left out where they are empty."""
+    return {key: value for key, value in asdict(entry).items() if value is not None or key not in RARE}
 
 
 def problems(entry: Entry, others: Iterable[Entry] = ()) -> list[str]:
@@ -205,18 +260,38 @@ def problems(entry: Entry, others: Iterable[Entry] = ()) -> list[str]:
     if entry.spread is not None and entry.spread < 0:
         said.append(f"{where}: a spread cannot be negative ({entry.spread})")
     if is_score(entry) and not -100.0 <= entry.value <= 100.0:
-        said.append(f"{where}: {entry.value} is not in points (-100 to 100)")
-    if is_score(entry) and 0.0 < entry.value < 1.0:
-        said.append(f"{where}: {entry.value} looks like a fraction; values are in points (85.0)")
+        said.append(
+            f"{where}: {entry.value} is not in points (-100 to 100); what is no score names its unit in the metric "
+            "(seconds, bytes, parameters) or in the column unit"
+        )
+    others = tuple(others)
+    if is_score(entry) and 0.0 < entry.value < 1.0 and entry.unit is None and not _has_points(entry, others):
+        said.append(
+            f"{where}: {entry.value} looks like a fraction; values are in points (85.0). If it is a score below one "
+            "point, say unit=points"
+        )
     for other in others:
         if key(other) == key(entry):
             said.append(f"{where}: there is already a value for this cell: {other.value} ({other.source})")
     return said
 
 
+def _has_points(entry: Entry, others: Iterable[Entry]) -> bool:
+    """Whether another value of the same table and metric is above 1, which no column of fractions has."""
+    return any((other.table, other.metric) == (entry.table, entry.metric) and other.value > 1.0 for other in others)
+
+
+def unit_of(entry: Entry) -> str:
+    """The unit of a value: the entry's own, else what the name of its metric says, else points."""
+    if entry.unit or entry.metric in UNITS:
+        return entry.unit or UNITS[entry.metric]
+    word = WORDS_OF_UNITS.search(entry.metric)
+    return word[0] if word else POINTS
+
+
 def is_score(entry: Entry) -> bool:
-    """Whether the value is a score in points (not a count, a time or a number of operations)."""
-    return entry.metric not in ("trainable parameters", "seconds to convergence", "TFLOPs", "relative gain %")
+    """Whether the value is a score in points (not a count, a time, a size or a number of operations)."""
+    return unit_of(entry) == POINTS
 
 
 def key(entry: Entry) -> tuple[str, ...]:
@@ -224,4 +299,5 @@ def key(entry: Entry) -> tuple[str, ...]:
     return (entry.table, entry.backbone, entry.method, entry.task, entry.metric, entry.split)
 
 
+RARE = ("correction", "unit")
 FIELDS: Sequence[str] = tuple(field.name for field in fields(Entry))

@@ -5,13 +5,16 @@
     python -m results.reference add FILE.csv    check a transcription and add it
 
 FILE.csv has the columns paper, table, backbone, method, task, metric, value, source and, where known, std,
-params, split, seeds, selection, lineage, remark. Values are in points, as printed. What is left empty is kept
-as `unknown`. Nothing is added unless every row is right.
+params, split, seeds, selection, lineage, remark, correction, unit. Scores are in points, as printed (`correction`
+is what a misprinted one should be); a value that is no score has its unit in the name of its metric ("training
+seconds", "peak memory bytes") or in `unit`; times may be written 1:14:16; unit=points says that a score below one
+point is no fraction. What is left empty is kept as `unknown`. Nothing is added unless every row is right.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import re
 import sys
 from dataclasses import replace
@@ -20,18 +23,15 @@ from pathlib import Path
 from results.reference import FOLDER, UNKNOWN, Entry, Reference, load, papers, problems, read, write
 
 NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
-OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark")
+OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark", "correction", "unit")
+CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)")  # h:mm:ss or mm:ss
 
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     """0 when all is well, 1 when check finds errors, 2 when the arguments or the file are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
-        for paper in papers():
-            reference = load(paper)
-            if reference:
-                print(f"{paper}: {len(reference.entries)} values ({reference.paper})")
-        return 0
+        return listing()
     if arguments == ["check"]:
         return check(folder)
     if arguments[0] == "add" and len(arguments) == 2:
@@ -40,17 +40,31 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     return 0 if arguments[0] in ("-h", "--help") else 2
 
 
+def listing() -> int:
+    """Print the papers on file with the number of their cells."""
+    counts = {}
+    for paper in papers():
+        reference = load(paper)
+        if reference:
+            counts[paper] = len(reference.entries)
+            print(f"{paper}: {len(reference.entries)} values ({reference.paper})")
+    print(f"{sum(counts.values()):,} cells")
+    return 0
+
+
 def check(folder: Path = FOLDER) -> int:
     """Print what is wrong with the entries, and the printed averages that their cells do not give."""
     wrong = 0
     for path in sorted(folder.glob("*.yaml")):
         reference = read(path)
         for index, entry in enumerate(reference.entries):
-            for said in problems(entry, reference.entries[:index]):
+            others = (other for number, other in enumerate(reference.entries) if number != index)
+            for said in problems(entry, others):
                 wrong += 1
                 print(f"{path.name}: {said}")
         for misfit in reference.misfits():
             size = "" if misfit.beyond_rounding else " (rounding of the cells could explain it)"
+            size += f", with the corrections beside them {misfit.corrected}" if misfit.corrected is not None else ""
             print(
                 f"{path.name}: {misfit.table} / {misfit.method} / {misfit.task}: printed {misfit.printed}, "
                 f"its cells give {misfit.computed}{size}"
@@ -69,14 +83,18 @@ def add(path: Path, folder: Path = FOLDER) -> int:
         return 2
     said = header_problems(rows)
     new: dict[str, list[Entry]] = {}
+    lines: dict[str, list[int]] = {}
     for number, row in enumerate(rows if not said else [], start=2):
         entry, wrong = entry_of(row)
         said += [f"line {number}: {text}" for text in wrong]
-        if entry is None:
-            continue
-        known = _reference(row["paper"], folder).entries
-        said += [f"line {number}: {t}" for t in problems(entry, (*known, *new.get(row["paper"], ())))]
-        new.setdefault(row["paper"], []).append(entry)
+        if entry is not None:
+            new.setdefault(row["paper"], []).append(entry)
+            lines.setdefault(row["paper"], []).append(number)
+    for paper, entries in new.items():
+        known = _reference(paper, folder).entries
+        for index, entry in enumerate(entries):
+            others = (*known, *entries[:index], *entries[index + 1 :])
+            said += [f"line {lines[paper][index]}: {text}" for text in problems(entry, others)]
     if said:
         print("\n".join([f"{path}: nothing was added", *said]), file=sys.stderr)
         return 2
@@ -106,11 +124,11 @@ def header_problems(rows: list[dict[str, str]]) -> list[str]:
 def entry_of(row: dict[str, str]) -> tuple[Entry | None, list[str]]:
     """An entry from a CSV row, and what is wrong with it."""
     said = []
-    numbers: dict[str, float | None] = {"value": None, "std": None}
+    numbers: dict[str, float | None] = {"value": None, "std": None, "correction": None}
     for name in numbers:
         text = (row.get(name) or "").strip()
         try:
-            numbers[name] = float(text) if text else None
+            numbers[name] = _number(text) if text else None
         except ValueError:
             said.append(f"{name} {text!r} is not a number")
     if numbers["value"] is None and not said:
@@ -133,8 +151,25 @@ def entry_of(row: dict[str, str]) -> tuple[Entry | None, list[str]]:
         parameters=(row.get("params") or "").strip() or None,
         source=row["source"].strip(),
         remark=(row.get("remark") or "").strip() or None,
+        correction=numbers["correction"],
+        unit=(row.get("unit") or "").strip() or None,
     )
     return entry, []
+
+
+def _number(text: str) -> float:
+    """A number, with thousands separated by commas or not, or a time of day as seconds.
+
+    Raises:
+        ValueError: neither.
+    """
+    clock = CLOCK.fullmatch(text)
+    if clock:
+        return 3600.0 * int(clock[1] or 0) + 60.0 * int(clock[2]) + float(clock[3])
+    value = float(text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text) else text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def file_of(paper: str, folder: Path) -> Path:

@@ -58,7 +58,7 @@ def published_averages(state: State, table: Table) -> None:
             beside(cell, entry)
             if cell.value is None:
                 continue
-            cell.difference = cell.value - entry.value
+            cell.difference = cell.value - entry.corrected
             keys = [k for key in column.of for k in ((key,) if isinstance(key, str) else key)]
             parts = [table.rows[index].cells[key].verdict for key in keys]
             if parts and len(set(parts)) == 1:
@@ -88,13 +88,14 @@ def beside(cell: Cell, entry: Entry) -> None:
     quoted = "quoted from" if entry.quoted else "from"
     cell.published_note = f"{quoted} {entry.source}" + (f"; {entry.remark}" if entry.remark else "")
     if entry.remark and "printed" in entry.remark:  # a doubtful or corrected copy is said in the table itself
-        cell.footnotes.append(f"published: {entry.remark}")
+        against = "" if entry.correction is None else f"; differences are to {entry.correction:g}"
+        cell.footnotes.append(f"published: {entry.remark}{against}")
 
 
 def verdict(state: State, filled: Filled, entry: Entry) -> None:
     """Difference and verdict of a measured cell against its published value."""
     cell = filled.cell
-    cell.difference = (cell.value or 0.0) - entry.value
+    cell.difference = (cell.value or 0.0) - entry.corrected
     reasons = incomparable(state, filled, entry)
     if reasons:
         cell.verdict, cell.verdict_why = "not comparable", "; ".join(reasons)
@@ -102,7 +103,7 @@ def verdict(state: State, filled: Filled, entry: Entry) -> None:
     scores = [run.score(metric=filled.column.metric) for run in filled.runs]
     found = equivalence(
         [100.0 * score for score in scores if score is not None],
-        entry.value,
+        entry.corrected,
         state.options.margin,
         entry.spread,
         entry.seeds if isinstance(entry.seeds, int) else None,
