@@ -181,6 +181,8 @@ def _apply(config: dict[str, Any], override: Override, known: set[str]) -> list[
         return [f"~{key}: keys cannot be taken away; give another value"]
     if key not in known and not _is_open(key):
         return [f"{key}: there is no such key. {_nearest(key, known) or 'See --cfg job for all of them'}"]
+    if key.startswith("method.capabilities") and key != "method.capabilities.packs":
+        return [f"{key}: what a method can do is said by its YAML and its class; choose another method"]
     if override.is_sweep_override():
         return [f"{override.input_line}: several values make a sweep; add -m"]
     value = json.loads(json.dumps(override.value(), default=str))

@@ -6,6 +6,8 @@ grid (the key `sweep` of a composed configuration) is a mapping with any of thes
     grid:   {key: [values]}            every combination
     pairs:  {key: [values], ...}       values of equal place belong together (length 60 with rank 30)
     rows:   [{key: value, ...}, ...]   the same, written by rows
+    lengths: [values]                  of the method's prompt or prefix length: the `lengths` of its own YAML where
+                                       there are some (as many, evenly spread), else these values
     space:  [pattern, ...]             keys of the method's own tuning space that match, every combination
     trials: N                          N points from the method's own tuning space (equal tuning)
     parts:  [grid, ...]                further grids, each with `where: {key: value | [values]}` (globs allowed);
@@ -25,13 +27,13 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
+from conf.capabilities import capabilities
 from conf.compose import compose_raw, groups
 from conf.resolve import ConfigError, get, resolve
 from results.identity import flatten
 
 Chosen = dict[str, str]  # override key -> value as it would be written on the command line
-KEYS = ("about", "where", "grid", "pairs", "rows", "space", "trials", "parts", "by_budget", "name")
-UNTUNED = ("none", "majority")
+KEYS = ("about", "where", "grid", "pairs", "rows", "lengths", "space", "trials", "parts", "by_budget", "name")
 
 
 def texts(point: Mapping[str, str]) -> list[str]:
@@ -70,34 +72,40 @@ def swept(overrides: Sequence[Override]) -> list[Chosen]:
     return [dict(chosen) for chosen in itertools.product(*axes)]
 
 
-def expand(spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
+def expand(
+    spec: Mapping[str, Any], point: Chosen, fixed: Iterable[str], notes: list[str] | None = None
+) -> list[Chosen]:
     """The points that a grid makes of one point.
 
     Args:
         spec: the grid; see the module's text.
         point: what is chosen so far.
         fixed: keys that were chosen on the command line: the grid leaves them alone.
+        notes: gets a sentence for each part of the grid that does nothing for this point.
 
     Raises:
         ConfigError: the grid is not well formed, or the method has no such space.
     """
     _check(spec)
+    notes = [] if notes is None else notes
     held = set(fixed)
     points = [point]
     for axis in _axes(spec, point, held):
         points = [p | extra for p in points for extra in axis]
     if spec.get("by_budget"):
-        points = [q for p in points for q in expand(_of_budget(spec["by_budget"], p), p, held)]
+        points = [q for p in points for q in expand(_of_budget(spec["by_budget"], p), p, held, notes)]
     if spec.get("parts"):
-        points = [q for p in points for q in _parts(spec["parts"], p, held)]
+        points = [q for p in points for q in _parts(spec["parts"], p, held, notes)]
+    if spec.get("lengths"):
+        points = [q for p in points for q in _lengths(spec["lengths"], p, held, notes)]
     if spec.get("space"):
-        points = [q for p in points for q in _space(spec["space"], p, held | set(p))]
+        points = [q for p in points for q in _space(spec["space"], p, held | set(p), notes)]
     if spec.get("trials"):
-        points = [q for p in points for q in trials(int(spec["trials"]), p, held | set(p))]
+        points = [q for p in points for q in trials(int(spec["trials"]), p, held | set(p), notes)]
     return points
 
 
-def trials(count: int, point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
+def trials(count: int, point: Chosen, fixed: Iterable[str], notes: list[str] | None = None) -> list[Chosen]:
     """`count` points from the method's own space, the same ones for the same `budget.seed` and method.
 
     The method's own defaults come first, where its space lists them (nobody tunes without trying them), then the other
@@ -109,7 +117,9 @@ def trials(count: int, point: Chosen, fixed: Iterable[str]) -> list[Chosen]:
     """
     config = compose_raw(texts(point))
     name = config["method"]["name"]
-    if name in UNTUNED:
+    if not capabilities(config["method"]).trains:
+        if notes is not None:
+            notes.append(f"method={name} trains nothing: one point of it instead of {count} trials")
         return [point]
     space = {key: values for key, values in space_of(config).items() if key not in set(fixed)}
     if not space:
@@ -197,16 +207,42 @@ def _free(rows: Sequence[Chosen], point: Chosen, held: set[str]) -> list[Chosen]
     return _distinct({key: value for key, value in row.items() if key not in held} for row in rows)
 
 
-def _parts(parts: Sequence[Mapping[str, Any]], point: Chosen, held: set[str]) -> list[Chosen]:
+def _parts(parts: Sequence[Mapping[str, Any]], point: Chosen, held: set[str], notes: list[str]) -> list[Chosen]:
     config = compose_raw(texts(point))
-    found = [p for part in parts if applies(part.get("where") or {}, config) for p in expand(part, point, held)]
+    found = [p for part in parts if applies(part.get("where") or {}, config) for p in expand(part, point, held, notes)]
+    if not found:
+        notes.append(f"no part of the grid is for {' '.join(texts(point)) or 'this point'}: it stays one point")
     return _distinct(found) or [point]
 
 
-def _space(patterns: Sequence[str], point: Chosen, held: set[str]) -> list[Chosen]:
-    space = space_of(compose_raw(texts(point)))
+def _lengths(values: Sequence[Any], point: Chosen, held: set[str], notes: list[str]) -> list[Chosen]:
+    method = compose_raw(texts(point))["method"]
+    key, own = capabilities(method).length, method.get("lengths")
+    if key is None:
+        notes.append(f"method={method['name']} has no prompt or prefix length to vary: it stays one point")
+        return [point]
+    rows = [dict(zip(own, row, strict=True)) for row in zip(*own.values(), strict=True)] if own else []
+    rows = _spread(rows, len(values)) or [{key: value} for value in values]
+    written = [{f"method.{option}": as_text(value) for option, value in row.items()} for row in rows]
+    return [point | row for row in _free(written, point, held | set(point))]
+
+
+def _spread(rows: list[Any], count: int) -> list[Any]:
+    """At most `count` of the rows, evenly spread, the first and the last among them."""
+    if len(rows) <= count or count < 2:
+        return rows[: max(count, 1)] if count < 2 else rows
+    return [rows[i * (len(rows) - 1) // (count - 1)] for i in range(count)]
+
+
+def _space(patterns: Sequence[str], point: Chosen, held: set[str], notes: list[str]) -> list[Chosen]:
+    config = compose_raw(texts(point))
+    space = space_of(config)
     stems = [f"method.{pattern}" for pattern in patterns]
     keys = [key for key in space if key not in held | set(point) and any(fnmatchcase(key, stem) for stem in stems)]
+    if not keys:
+        notes.append(
+            f"method={config['method']['name']} has nothing left to vary in {', '.join(stems)} (`space` of its YAML)"
+        )
     lists = ([as_text(value) for value in space[key]] for key in keys)
     return [point | dict(zip(keys, values, strict=True)) for values in itertools.product(*lists)]
 

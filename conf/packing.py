@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from conf.capabilities import capabilities
 from conf.schema import Config
 from results.identity import flatten
 
@@ -27,7 +24,7 @@ FAMILIES = ("t5", "llama")
 def pack_key(resolved: Mapping[str, Any], config: Config) -> str | None:
     """Points with equal keys may be packed; None = this one runs alone."""
     method = config.method
-    if config.backbone.family not in FAMILIES or not is_input_level(method.get("target"), method.get("path")):
+    if config.backbone.family not in FAMILIES or not capabilities(method).packs:
         return None
     values = {key: value for key, value in flatten(resolved) if not _is_own(key)}
     values |= {f"method.{key}": method.get(key) for key in SHARED_OPTIONS}
@@ -42,29 +39,6 @@ def has_dropout(config: Config) -> bool:
         return config.runner.backbone_dropout and config.backbone.sizes().dropout > 0
     except ValueError:  # sizes that only the Hub knows
         return config.runner.backbone_dropout
-
-
-@cache
-def is_input_level(target: str | None, path: str | None) -> bool:
-    """Whether a method's class is a methods.base.InputMethod, read from its source (importing it would load torch)."""
-    if not target and not path:
-        return False
-    module, _, name = (target or "").rpartition(".")
-    found = importlib.util.find_spec(module) if not path and module else None
-    source = Path(path).expanduser() if path else Path(found.origin) if found and found.origin else None
-    if source is None or not source.is_file():
-        return False
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    origin = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
-    local = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    classes = [node for node in local.values() if path or node.name == name]
-    bases = [base.id for node in classes for base in node.bases if isinstance(base, ast.Name)]
-    for base in bases:
-        full = origin.get(base) or (f"{module}.{base}" if base in local and module else "")
-        if full == "methods.base.InputMethod" or (full.startswith("methods.") and is_input_level(full, None)):
-            return True
-    return False
 
 
 def _is_own(key: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from conf.capabilities import capabilities
 from conf.compose import compose, compose_raw, name_run, parse, typed
 from conf.grid import Chosen, expand, swept, texts, trials
 from conf.packing import has_dropout, pack_key
@@ -58,6 +59,7 @@ class Plan:
         launcher: the launcher's name (basic | joblib | packed | submitit_local | submitit_slurm | another plugin's).
         command: overrides as given.
         repeated: points that are the same run as an earlier one.
+        notes: what a grid does not do (a key that the method lacks, a grid of one point).
         problems: what is wrong with points that could not be composed; they are not among `points`.
     """
 
@@ -67,6 +69,7 @@ class Plan:
     launcher: str
     command: list[str]
     repeated: int = 0
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -118,13 +121,14 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     own = [o for o in parsed if not o.is_hydra_override()]
     points: list[Chosen] = []
     starts: list[Chosen] = []
+    notes: list[str] = []
     try:
         starts = swept(own)
     except ConfigError as error:
         problems += error.problems
     for start in starts:
         try:
-            points += _grid(start, own)
+            points += _grid(start, own, notes)
         except ConfigError as error:
             problems += error.problems
     made, found = _compose_all(points, launcher_of(given) == "packed")
@@ -132,6 +136,8 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     if not problems:
         problems += _unequal_caps(made)
     distinct = list({point.run_id: point for point in reversed(made)}.values())[::-1]
+    if len(distinct) == 1 and not problems:
+        notes.append("this grid is one point: nothing varies in it")
     return Plan(
         points=_by_backbone(distinct),
         varying=_varying([point.chosen for point in distinct]),
@@ -139,6 +145,7 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         launcher=launcher_of(given),
         command=given,
         repeated=len(made) - len(distinct),
+        notes=list(dict.fromkeys(notes)),
         problems=list(dict.fromkeys(problems)),
     )
 
@@ -148,16 +155,16 @@ def _budget_word(overrides: Sequence[str]) -> list[str]:
     return [f"budget.kind={o[7:]}" if o.startswith("budget=") and "{" not in o else o for o in overrides]
 
 
-def _grid(start: Chosen, own: Sequence[Override]) -> list[Chosen]:
+def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chosen]:
     """The points that the grid of an experiment or of `+sweep=` makes of one point."""
     fixed = {override.key_or_group for override in own}
     config = compose_raw(texts(start))
     spec = config.get("sweep") or {}
     point = {key: value for key, value in start.items() if key.split(".")[0] not in ("sweep", "plan")}
-    points = expand(spec, point, fixed)
+    points = expand(spec, point, fixed, notes)
     count = get(config, "budget.trials")
     if count and not spec.get("trials"):
-        points = [q for p in points for q in trials(int(count), p, fixed)]
+        points = [q for p in points for q in trials(int(count), p, fixed, notes)]
     return points
 
 
@@ -202,6 +209,9 @@ def point_of(chosen: Chosen) -> Point:
     if resolved.get("sweep"):  # the grid is not a part of the point
         resolved["sweep"] = {"name": resolved["sweep"].get("name") or resolved.get("experiment")}
     config = typed(resolved)
+    if capabilities(resolved["method"]).needs_source and not resolved["method"].get("init_from"):
+        name = resolved["method"]["name"]
+        raise ConfigError([f"method={name} starts from another run: give method.init_from=<run id of the source task>"])
     return Point(chosen, resolved, config, name_run(resolved, config)[0])
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
+from conf.capabilities import capabilities
 from tasks.config import length_for, steps_for
 
 CONF = Path(__file__).resolve().parent
 GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
-DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "space", "about")
+DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "space", "about")
 
 
 class ConfigError(ValueError):
@@ -43,6 +44,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS:
         _fill(resolved[group], fidelity, backbone.get("name"), backbone.get("family"))
     _fill_runner(resolved)
+    try:
+        capabilities(resolved["method"])
+    except ValueError as error:
+        problems.append(str(error))
     for group in GROUPS:
         problems += _outside_choices(group, resolved[group])
         for block in DOCUMENTATION:

@@ -18,8 +18,8 @@ COSMETIC = (
     "sweep", "tracking", "launcher", "pack", "progress", "commands",
     "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every",
     "runner.checkpoint_seconds", "runner.threads", "runner.device", "runner.processes",
-    "method.path", "backbone.path", "backbone.facts", "backbone.lineage", "backbone.licence", "backbone.family",
-    "backbone.description",
+    "method.capabilities", "method.path", "backbone.path", "backbone.facts", "backbone.lineage", "backbone.licence",
+    "backbone.family", "backbone.description",
     "released",  # its content counts
     "data",  # the declared revision of the data stands for it
 )  # fmt: skip

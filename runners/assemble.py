@@ -13,9 +13,11 @@ from backbones.config import Facts
 from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
 from backbones.tuned import Tuned
+from conf.capabilities import Capabilities, capabilities
 from conf.paths import cache_root, ledger_of
 from conf.schema import Config
 from methods import load as methods
+from methods.base import InputMethod
 from runners.evaluate import Split, answering
 from runners.workers import DTYPES
 from tasks.config import source_length
@@ -23,8 +25,6 @@ from tasks.encoded import encode_split
 from tasks.rows import tag_names
 from tasks.task import TaskData, load_task
 from tasks.templates import label_words
-
-NO_METHOD = ("none", "majority")
 
 
 class Refused(ValueError):
@@ -50,9 +50,11 @@ def problems_of(config: Config) -> list[str]:
     """Everything wrong with a configuration that can be known without data and weights."""
     found = []
     facts = config.backbone.sizes()
-    if config.method["name"] not in NO_METHOD:
-        length = capped_length(config)
-        found += methods.check(config.method, facts, length)
+    can = capabilities(config.method)
+    if can.trains:
+        found += methods.check(config.method, facts, capped_length(config)) or _not_as_said(can, config)
+    elif config.method.get("target") or config.method.get("path"):
+        found.append(f"method={config.method['name']} has a class, but its YAML says capabilities.trains=false")
     init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
     deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
     if deep_from_text and (facts.family != "llama" or network != "none"):
@@ -68,6 +70,17 @@ def problems_of(config: Config) -> list[str]:
             "use bf16 or fp32"
         )
     return found
+
+
+def _not_as_said(can: Capabilities, config: Config) -> list[str]:
+    """Where the class of a user's own file is not what the configuration says it can do."""
+    method = methods.method_class(config.method.get("target"), config.method.get("path"))
+    if can.packs and not issubclass(method, InputMethod):
+        return [
+            f"method.capabilities.packs=true, but {method.__name__} is no methods.base.InputMethod: runs of it cannot "
+            "share passes; leave packs out"
+        ]
+    return []
 
 
 def load_data(config: Config) -> TaskData:
@@ -166,7 +179,7 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
     backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
-    method = build_method(config, backbone) if config.method["name"] not in NO_METHOD else None
+    method = build_method(config, backbone) if capabilities(config.method).trains else None
     if getattr(method, "kind", None) in ("layer", "weight"):
         KEPT.forget()  # these change the model in place
     backbone.backbone_dropout = config.runner.backbone_dropout

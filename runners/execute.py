@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from conf.capabilities import capabilities
 from conf.paths import cache_root
 from conf.schema import Config
 from methods import load as methods
@@ -19,7 +20,7 @@ from methods.base import Method
 from results.files import replacing, write_json
 from results.ledger import Run
 from results.metric_sums import sums_of
-from runners.assemble import NO_METHOD, Parts, Refused, assemble, load_data
+from runners.assemble import Parts, Refused, assemble, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluation, Evaluator, Split
@@ -152,7 +153,7 @@ class Execution:
             "backbone_parameters": counts["backbone"],
             "train_examples_per_second": None,
         }
-        if self.config.method["name"] in NO_METHOD:
+        if not capabilities(self.config.method).trains:
             self.record["steps"] = 0
         elif self.config.released.path:
             take_released(parts.tuned, self.config.released.path)
@@ -251,7 +252,7 @@ class Execution:
             self.record["eval_examples_per_second"] = found.examples_per_second
             if name == self.report_split:
                 self.reported, self.reported_split = found, split
-        if self.config.method["name"] not in NO_METHOD:
+        if capabilities(self.config.method).trains:
             self.workers.jointly(lambda: self._check_saved(parts, evaluator))
 
     def _keep(self, name: str, found: Evaluation) -> None:
@@ -325,7 +326,7 @@ class Execution:
         if task.kind != "tagging":
             found += constant(self.reported.predictions)
         found += rates(self.reported_split.truncated, self.reported.invalid)
-        if self.config.method["name"] not in NO_METHOD:
+        if capabilities(self.config.method).trains:
             found += over_budget(methods.budget_note(self.config.method, parts.tuned.backbone.facts))
         found += budget(self.runner, data.report["rows"], data.report["used_rows"])
         self.record["standard_error"] = error

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from backbones.load import load_backbone
 from backbones.tuned import Tuned
+from conf.capabilities import capabilities
 from conf.compose import typed
 from conf.paths import cache_root
 from conf.schema import Config
 from results.ledger import Ledger, Run
-from runners.assemble import NO_METHOD, build_method, head_of
+from runners.assemble import build_method, head_of
 from runners.workers import DTYPES
 from tasks.rows import tag_names
 
@@ -49,7 +50,7 @@ def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | Non
         raise ValueError(
             f"run {run.id} is {record['status'] if record else 'not there'}, not done; finish it with run.py"
         )
-    if record["method"] in NO_METHOD:
+    if not capabilities(record["config"]["method"]).trains:
         raise ValueError(f"run {run.id} is method={record['method']}: nothing was trained that could be loaded")
     config = typed(record["config"])
     if cache:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conf.capabilities import capabilities
 from conf.paths import ledger_of
 from conf.plan import Plan, Point
 from conf.resolve import get
 
 STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing")
 COMPLETE = ("done", "stale")  # stale: done on rows that have changed since; retry_stale=true trains it again
-UNTRAINED = ("none", "majority")
 LIMIT_HOURS = 24.0
 # floating-point operations per second of padded-out rows; only where nothing was measured. CPU: two cores took 50 s for
 # 20 steps of SmolLM2-135M at the greatest length of 116 (most rows are a third of it). GPU: never measured.
@@ -64,7 +64,7 @@ class Clock:
     def seconds(self, point: Point) -> tuple[float, bool]:
         """(seconds of the whole run, whether they come from measured runs)."""
         config = point.config
-        if config.method["name"] in UNTRAINED:
+        if not capabilities(config.method).trains:
             return 0.0, True
         steps = config.runner.max_steps or 0
         for key in self._keys(config.backbone.name, config.method["name"], config.task.name, point.resolved):
@@ -87,7 +87,7 @@ def _guess(point: Point) -> float:
     weights = facts.parameters or (facts.layers + facts.decoder_layers) * 12 * facts.width**2
     runner, task = point.config.runner, point.config.task
     length = min(task.max_source_length or 256, runner.max_source_length or 1 << 20)
-    length += int(point.config.method.get("prompt_length") or 0)
+    length += int(point.config.method.get(capabilities(point.config.method).length or "") or 0)
     return 4.0 * weights * (runner.batch_size or 32) * length / SPEED[device()]
 
 
@@ -164,6 +164,7 @@ def summary(plan: Plan, states: Sequence[State]) -> list[str]:
     """Counts, hours and commands."""
     counts = Counter(state.status for state in states)
     lines = [f"{len(states)} points: {', '.join(f'{counts[s]} {s}' for s in STATES if counts[s])}"]
+    lines += [f"note: {note}" for note in plan.notes]
     if plan.repeated:
         lines.append(
             f"{plan.repeated} further points are the same run as one above (they differ in nothing that counts)"

@@ -50,6 +50,8 @@ def main(overrides: Sequence[str]) -> int:
     problems = problems or _too_long(plan, states)
     if problems:
         return refuse(problems) if rank == 0 else 2
+    if rank == 0:
+        print("".join(f"note: {note}\n" for note in plan.notes), end="", file=sys.stderr)
     if rank == 0 and todo:
         print(
             f"{len(todo)} of {len(plan.points)} points to run, {hours_text(_of(plan, states, todo))}", file=sys.stderr

@@ -221,7 +221,8 @@ def one_batch(config: Any) -> None:
     """
     import math
 
-    from runners.assemble import NO_METHOD, assemble, load_data
+    from conf.capabilities import capabilities
+    from runners.assemble import assemble, load_data
     from runners.cut import cut_for
     from runners.evaluate import Evaluator
     from runners.train import gradients
@@ -239,7 +240,7 @@ def one_batch(config: Any) -> None:
             )
         parts = assemble(config, workers.device, data)
     evaluator = Evaluator(parts.tuned, config.task, config.protocol, config.runner, workers)
-    if config.method["name"] not in NO_METHOD:
+    if capabilities(config.method).trains:
         train = parts.splits["train"]
         parts.tuned.train()
         cut = cut_for(None, parts.tuned.backbone, 0, train.lengths, workers.device)

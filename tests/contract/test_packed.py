@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from conf.grid import Chosen
-from conf.packing import has_dropout, is_input_level, pack_key
+from conf.packing import has_dropout, pack_key
 from conf.plan import Point, make_plan, point_of
 from results.ledger import Ledger
 from runners.cut import PassCost
@@ -156,5 +156,4 @@ def test_what_may_share_a_pass() -> None:
     assert base != key(method="pt")
     assert key(method="prefix") is None
     assert key(backbone="tiny_bert") is None
-    assert is_input_level("methods.spot.SPoT", None), "a method that inherits from another input-level one"
     assert not has_dropout(point_of({"method": "pt", "backbone": "tiny_llama", "runner": "smoke"}).config)

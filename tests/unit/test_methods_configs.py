@@ -12,9 +12,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from backbones.config import Facts
+from conf.capabilities import capabilities
 from conf.resolve import _fill, get
 from methods import load
-from methods.base import option_defaults
+from methods.base import InputMethod, option_defaults
 from tests.sizes import BERT_BASE, SMOLLM2, T5_BASE, tiny, wide
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "method"
@@ -145,4 +146,25 @@ def test_the_longer_prefix_costs_what_the_gates_cost(length: int) -> None:
 
 @pytest.mark.parametrize("name", ["none", "majority"])
 def test_methods_that_train_nothing_have_no_options(name: str) -> None:
-    assert composed(name) == {"name": name, "target": None, "version": 1}
+    assert composed(name) == {"name": name, "target": None, "version": 1, "capabilities": {"trains": False}}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "own"))
+def test_capabilities_are_those_of_the_class(name: str) -> None:
+    config = composed(name)
+    said = capabilities(config)
+    assert said.trains == bool(config["target"])
+    if said.trains:
+        cls = load.method_class(config["target"])
+        options = set(option_defaults(cls))
+        assert said.length == next((key for key in ("prompt_length", "prefix_length") if key in options), None)
+        assert said.needs_source == cls.needs_source  # type: ignore[attr-defined]
+        # a method of this package that stands in front of the embeddings packs; tests/contract/test_packed.py tries it
+        assert said.packs == (issubclass(cls, InputMethod) and cls.__module__.startswith("methods."))
+    for key, values in config.get("lengths", {}).items():
+        assert key in config and len(values) == len(config["lengths"][said.length])
+
+
+def test_a_capability_that_is_none_is_said() -> None:
+    with pytest.raises(ValueError, match=r"lenght.*there are trains, length"):
+        capabilities({"name": "my_pt", "capabilities": {"lenght": "prompt_length"}})

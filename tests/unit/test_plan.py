@@ -64,6 +64,40 @@ def test_paired_and_conditional_grids() -> None:
     assert len([c for c in chosen(plan, "method") if c[0] == "none"]) == 1
 
 
+def test_a_grid_that_does_nothing_says_so() -> None:
+    plan = planned("+sweep=prompt_length", "method=lora,pt")
+    assert len(plan.points) == 6 and plan.notes == [
+        "method=lora has no prompt or prefix length to vary: it stays one point"
+    ]
+    assert "one point" in " ".join(planned("+sweep=prompt_length", "method=lora").notes)
+    assert "nothing left to vary" in " ".join(planned("+sweep=lr", "method=ia3").notes)
+    assert "trains nothing" in " ".join(planned("+sweep=fair_8", "method=none,pt").notes)
+    assert "nothing varies" in " ".join(planned("method=pt").notes)
+    assert planned("method=pt", "seed=1,2").notes == []
+
+
+@pytest.mark.parametrize("key", ["+sweep=prompt_length", "+sweep=lr_x_length"])
+def test_lengths_are_asked_of_the_method(key: str) -> None:
+    """No method is named in a grid: one of your own with a prompt length is varied as the others are."""
+    plan = planned(key, "method=prefix,p_tuning,mpt,accept")
+    lengths = {
+        name: sorted({int(p.config.method[option]) for p in plan.points if p.config.method["name"] == name})
+        for name, option in [
+            ("prefix", "prefix_length"),
+            *((n, "prompt_length") for n in ("p_tuning", "mpt", "accept")),
+        ]
+    }
+    all_of_them = key == "+sweep=prompt_length"
+    assert lengths["prefix"] == ([8, 16, 32, 64, 128] if all_of_them else [8, 32, 128])
+    assert lengths["p_tuning"] == lengths["mpt"] == ([20, 40, 60, 80, 100] if all_of_them else [20, 60, 100])
+    assert lengths["accept"] == ([20, 40, 60, 80] if all_of_them else [20, 40, 80])
+
+
+def test_a_method_that_needs_a_source_is_refused_without_one() -> None:
+    assert "init_from" in make_plan([*TINY, "method=spot"]).problems[0]
+    assert make_plan([*TINY, "method=spot", "method.init_from=0123"]).problems == []
+
+
 def test_what_the_command_line_chooses_wins_over_a_grid() -> None:
     plan = planned("+sweep=prompt_length", "method=dept", "method.prompt_length=40")
     assert chosen(plan, "method.prompt_length", "method.rank") == [("40", "45")]
