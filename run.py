@@ -23,12 +23,16 @@ if not sys.stderr.isatty():  # no bars, ours or a library's, in logs
 
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit code."""
+    from conf.check import unknown_flags
     from conf.compose import ConfigError, compose
 
     if MEASURED in arguments:
         from scripts import efficiency
 
         return efficiency.main([f"--{a.lstrip('-')}" for a in arguments if a != MEASURED])
+    unknown = unknown_flags(arguments)
+    if unknown:
+        return _refuse(unknown)
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [a for a in arguments if not a.startswith("-")]
     if any(

@@ -89,8 +89,8 @@ class BackboneConfig:
     """
 
     name: str = "unnamed"
-    family: str = "llama"
-    facts: dict[str, Any] = field(default_factory=dict)
+    family: str = field(default="llama", metadata={"wanted": "one of t5, llama, encoder"})
+    facts: dict[str, Any] = field(default_factory=dict, metadata={"wanted": "number >= 0"})
     architecture: dict[str, Any] = field(default_factory=dict)  # model_type and further keys of the HF config
     hub: str | None = None
     revision: str | None = None
@@ -100,7 +100,7 @@ class BackboneConfig:
     text: TextFormat = field(default_factory=TextFormat)
     random_weights: bool = False
     position_shift: bool = True  # encoders: deep prefixes shift absolute positions (transformers 4.11 behaviour)
-    attention: str = "sdpa"  # sdpa | eager
+    attention: str = field(default="sdpa", metadata={"wanted": "one of sdpa, eager"})
     lineage: str = ""
     licence: str = ""
     description: str = ""

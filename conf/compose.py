@@ -22,8 +22,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.check import GROUPS as NEEDED
+from conf.check import interpolated, needed, quoted
 from conf.resolve import CONF, ConfigError, get, put, resolve, with_schema
-from conf.schema import FIDELITIES, Config
+from conf.schema import Config
 from results.identity import flatten, run_id
 
 
@@ -45,8 +47,16 @@ def parse(overrides: Sequence[str]) -> tuple[list[Override], list[str]]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            problems.append(f"{text!r} is not an override: write key=value (lists as key=[a,b], null as key=null)")
+            problems.append(_unreadable(text))
     return parsed, problems
+
+
+def _unreadable(text: str) -> str:
+    """What is wrong with an override that cannot be parsed; where quoting helps, the quoting that works."""
+    ways = quoted(text, lambda tried: OverridesParser.create().parse_override(tried).value())
+    if ways:
+        return f"{text!r} cannot be read as it stands; quoted it can: {ways}"
+    return f"{text!r} is not an override: write key=value (lists as key=[a,b], null as key=null)"
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -55,11 +65,26 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: every problem of the overrides and of the values.
     """
-    return resolve(compose_raw(overrides))
+    config, problems = _laid(overrides)
+    try:
+        resolved = resolve(config)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return resolved
 
 
 def compose_raw(overrides: Sequence[str]) -> dict[str, Any]:
     """As `compose`, before nulls are filled (with the groups' documentation blocks)."""
+    config, problems = _laid(overrides)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _laid(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What the overrides compose, those that are wrong left out, and what is wrong with them."""
     parsed, problems = parse(overrides)
     chosen = [override for override in parsed if override.key_or_group in groups()]
     values = [override for override in parsed if not _is_hydras(override) and override not in chosen]
@@ -74,13 +99,10 @@ def compose_raw(overrides: Sequence[str]) -> dict[str, Any]:
     config = deepcopy(composed)
     for override in values:
         problems += _apply(config, override, known)
-    if config.get("fidelity") not in FIDELITIES:
-        problems.append(f"fidelity={config.get('fidelity')!r} is not one of {', '.join(FIDELITIES)}")
-    if problems:
-        raise ConfigError(problems)
-    if any(isinstance(value, str) and "${" in value for _, value in flatten(config)):
-        return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
-    return config
+    if any("${" in str(value) for _, value in flatten(config)):
+        config, found = interpolated(config)
+        problems += found
+    return config, problems
 
 
 def typed(resolved: dict[str, Any]) -> Config:
@@ -168,6 +190,10 @@ def _experiment(name: str | None) -> dict[str, Any]:
 def _check_choice(override: Override) -> list[str]:
     group, options = override.key_or_group, groups()[override.key_or_group]
     value = override.value()
+    if override.is_delete() or (value is None and group in NEEDED):
+        return [needed(group)]
+    if override.is_sweep_override():
+        return [f"{override.input_line}: several values make a sweep; add -m"]
     if value is None or str(value) in options:
         return []
     near = _nearest(str(value), options)
@@ -179,12 +205,14 @@ def _apply(config: dict[str, Any], override: Override, known: set[str]) -> list[
     key = override.key_or_group
     if override.is_delete():
         return [f"~{key}: keys cannot be taken away; give another value"]
+    if not key:
+        return [f"{override.input_line}: no key before the =; write key=value"]
     if key not in known and not _is_open(key):
         return [f"{key}: there is no such key. {_nearest(key, known) or 'See --cfg job for all of them'}"]
     if key.startswith("method.capabilities") and key != "method.capabilities.packs":
         return [f"{key}: what a method can do is said by its YAML and its class; choose another method"]
     if override.is_sweep_override():
-        return [f"{override.input_line}: several values make a sweep; add -m"]
+        return [_several(override)]
     value = json.loads(json.dumps(override.value(), default=str))
     wrong = _wrong_type(key, value, get(config, key))
     if wrong:
@@ -196,6 +224,12 @@ def _apply(config: dict[str, Any], override: Override, known: set[str]) -> list[
     return []
 
 
+def _several(override: Override) -> str:
+    """A comma makes a sweep of what may be one path: both ways on."""
+    ways = quoted(str(override.input_line), lambda tried: OverridesParser.create().parse_override(tried).value())
+    return f"{override.input_line}: several values make a sweep; add -m" + (f", or quote it: {ways}" if ways else "")
+
+
 def _is_open(key: str) -> bool:
     """Keys under which anything may be written: a user's own columns, label words, tuning space."""
     return any(key.startswith(stem) for stem in ("task.columns.", "task.rows.", "backbone.facts.", "sweep."))
@@ -203,6 +237,8 @@ def _is_open(key: str) -> bool:
 
 def _wrong_type(key: str, value: Any, default: Any) -> str | None:
     if key.startswith("method."):
+        if isinstance(default, dict) and not isinstance(value, dict) and value is not None:
+            return f"{key}={value!r}: a mapping is wanted, {key}={{{', '.join(f'{name}: ...' for name in default)}}}"
         if default is None or value is None or isinstance(default, dict):
             return None
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)

@@ -130,7 +130,7 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         try:
             points += _grid(start, own, notes)
         except ConfigError as error:
-            problems += error.problems
+            problems += _all_problems(start) or error.problems
     made, found = _compose_all(points, launcher_of(given) == "packed")
     problems += found
     if not problems:
@@ -148,6 +148,15 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         notes=list(dict.fromkeys(notes)),
         problems=list(dict.fromkeys(problems)),
     )
+
+
+def _all_problems(start: Chosen) -> list[str]:
+    """Everything that is wrong with a point from which no grid could be made."""
+    try:
+        compose(texts(start))
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _budget_word(overrides: Sequence[str]) -> list[str]:

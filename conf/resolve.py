@@ -16,11 +16,13 @@ from typing import Any
 import yaml
 
 from conf.capabilities import capabilities
+from conf.check import missing_groups
+from conf.check import problems as outside_ranges
 from tasks.config import length_for, steps_for
 
 CONF = Path(__file__).resolve().parent
 GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
-DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "space", "about")
+DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "ranges", "space", "about")
 
 
 class ConfigError(ValueError):
@@ -37,24 +39,40 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: with every problem found.
     """
-    resolved = deepcopy(dict(config))
-    resolved.pop("hydra", None)
-    backbone, fidelity = resolved["backbone"], resolved.get("fidelity", "corrected")
-    problems = []
+    absent = missing_groups(config)
+    if absent:
+        raise ConfigError(absent)
+    resolved = _filled(config)
+    method = _of_method(str(resolved["method"].get("name"))) or {"ranges": resolved["method"].get("ranges")}
+    problems = outside_ranges(resolved, _whole(), method)
+    said = {problem.split("=", 1)[0] for problem in problems}
     for group in GROUPS:
-        _fill(resolved[group], fidelity, backbone.get("name"), backbone.get("family"))
-    _fill_runner(resolved)
+        problems += [text for text in _outside_choices(group, resolved[group]) if text.split("=", 1)[0] not in said]
     try:
         capabilities(resolved["method"])
     except ValueError as error:
         problems.append(str(error))
-    for group in GROUPS:
-        problems += _outside_choices(group, resolved[group])
-        for block in DOCUMENTATION:
-            resolved[group].pop(block, None)
     if problems:
         raise ConfigError(problems)
-    return resolved
+    return _without_documentation(resolved)
+
+
+def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose nulls are filled, documentation blocks still in it."""
+    filled = deepcopy(dict(config))
+    filled.pop("hydra", None)
+    backbone, fidelity = filled["backbone"], filled.get("fidelity", "corrected")
+    for group in GROUPS:
+        _fill(filled[group], fidelity, backbone.get("name"), backbone.get("family"))
+    _fill_runner(filled)
+    return filled
+
+
+def _without_documentation(config: dict[str, Any]) -> dict[str, Any]:
+    for group in GROUPS:
+        for block in DOCUMENTATION:
+            config[group].pop(block, None)
+    return config
 
 
 def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
         tree[group] = with_schema(group, _group_file(group, resolved[group]["name"]))
     tree |= {"data": {}, "tracking": {}}
     tree["backbone"].setdefault("family", resolved["backbone"]["family"])
-    tree = resolve(tree)
+    tree = _without_documentation(_filled(tree))
     return tree | {"fidelity": "corrected", "seed": 42, "packed": False}
 
 
@@ -87,6 +105,23 @@ def _schemas() -> dict[str, type[Any]]:
         "protocol": ProtocolConfig,
         "task": TaskConfig,
     }
+
+
+def _whole() -> type[Any]:
+    from conf.schema import Config
+
+    return Config
+
+
+@cache
+def _of_method(name: str) -> dict[str, Any]:
+    """A method's ranges and the names of its learning rates, from its own YAML; {} where it is not in conf/method."""
+    if not (CONF / "method" / f"{name}.yaml").exists():
+        return {}
+    own = _group_file("method", name)
+    keys = [key for block in (own.get("defaults_by_family") or {}).values() for key in block]
+    rates = {key.removeprefix("lr.") for key in keys if key.startswith("lr.")} | set(own.get("lr") or {})
+    return {"ranges": own.get("ranges"), "rates": rates}
 
 
 def _over(schema: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from backbones.config import BackboneConfig
 from runners.config import RunnerConfig
-from tasks.config import DataConfig, ProtocolConfig, TaskConfig
+from tasks.config import SEED, DataConfig, ProtocolConfig, TaskConfig, ranged
 
 
 @dataclass
@@ -24,8 +24,8 @@ class CacheConfig:
 
 @dataclass
 class TrackingConfig:
-    name: str = "none"  # none | wandb
-    mode: str = "offline"  # online | offline
+    name: str = ranged("none", "one of none, wandb")
+    mode: str = ranged("offline", "one of online, offline")
     project: str = "soft-prompt-bench"
 
 
@@ -33,9 +33,9 @@ class TrackingConfig:
 class BudgetConfig:
     """Equal tuning: the same number of trials from each method's own space, under the same cap on steps."""
 
-    trials: int | None = None
+    trials: int | None = ranged(None, "integer >= 1")
     kind: str | None = None  # of a paper's experiment: released | search | reduced
-    seed: int = 0
+    seed: int = ranged(0, "integer >= 0")
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Config:
     cache: CacheConfig = field(default_factory=CacheConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     released: ReleasedConfig = field(default_factory=ReleasedConfig)
-    fidelity: str = "corrected"  # corrected | author: every quirk of the released code at once
-    seed: int = 42
+    fidelity: str = ranged("corrected", "one of corrected, author")  # author: every quirk of the released code
+    seed: int = ranged(42, SEED)
     experiment: str | None = None  # the name of the experiment that chose these values
     sweep: dict[str, Any] | None = None  # grid, pairs, conditions of `+sweep=`
     force: bool = False  # train again although the run is done
@@ -70,8 +70,5 @@ class Config:
     fail_fast: bool = False
     plan: bool = False  # print the grid and what it lacks; load nothing
     yes: bool = False  # agree to sweeps of more than 24 hours
-    pack: int | None = None  # runs per pack of the packed launcher; null: from memory
+    pack: int | None = ranged(None, "integer >= 1")  # runs per pack of the packed launcher; null: from memory
     packed: bool = False  # trained in a pack with dropout on: its random numbers are not those of a run alone
-
-
-FIDELITIES = ("corrected", "author")

@@ -20,7 +20,16 @@ from torch import Tensor
 from methods.base import Facts, Method, option_defaults
 
 _IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos", "options")
-_DOCUMENTATION = ("capabilities", "defaults_by_family", "defaults_by_fidelity", "choices", "lengths", "space", "about")
+_DOCUMENTATION = (
+    "capabilities",
+    "defaults_by_family",
+    "defaults_by_fidelity",
+    "choices",
+    "lengths",
+    "ranges",
+    "space",
+    "about",
+)
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),

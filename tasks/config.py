@@ -8,6 +8,14 @@ from typing import Any
 KINDS = ("classification", "regression", "multiple_choice", "qa", "cloze", "tagging")
 SOURCES = ("auto", "hub", "package", "local", "fixture")
 SCORINGS = ("rank", "generate")
+FAMILIES = ("t5", "llama", "encoder")
+
+SEED = "integer >= 0 <= 4294967295"  # what NumPy's generators take
+
+
+def ranged(default: Any, wanted: str) -> Any:
+    """A field with its range beside it, in the notation of conf/check.py."""
+    return field(default=default, metadata={"wanted": wanted})
 
 
 @dataclass
@@ -44,8 +52,8 @@ class TaskConfig:
     """
 
     name: str
-    kind: str
-    version: int = 1
+    kind: str = field(metadata={"wanted": f"one of {', '.join(KINDS)}"})
+    version: int = ranged(1, "integer >= 1")
     about: str = ""
     url: str = ""
     licence: str = ""
@@ -61,18 +69,20 @@ class TaskConfig:
     prepare: dict[str, str] = field(default_factory=dict)
     decoder_cue: str = "label:"
     group: str | None = None
-    split_rule: str = "official"
+    split_rule: str = ranged("official", "one of small, large, official")
     dev_split: str = "validation"
     test_split: str | None = None
-    cap: int | None = None
+    cap: int | None = ranged(None, "integer >= 1")
     metrics: list[str] = field(default_factory=list)
     mean_of: list[str] = field(default_factory=list)
     select_metric: dict[str, str] = field(default_factory=dict)
     report_metric: dict[str, str] = field(default_factory=dict)
-    max_source_length: int | None = None
-    max_new_tokens: int | None = None
-    families: list[str] = field(default_factory=lambda: ["t5", "llama", "encoder"])
-    rows: dict[str, int] = field(default_factory=dict)
+    max_source_length: int | None = ranged(None, "integer >= 1")
+    max_new_tokens: int | None = ranged(None, "integer >= 1")
+    families: list[str] = field(
+        default_factory=lambda: list(FAMILIES), metadata={"wanted": "one of t5, llama, encoder"}
+    )
+    rows: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 0"})
 
 
 @dataclass
@@ -102,31 +112,31 @@ class ProtocolConfig:
     """
 
     name: str
-    version: int = 1
+    version: int = ranged(1, "integer >= 1")
     about: str = ""
     style: str = "default"
     label_words: str = "digits"
-    split: str = "carved"
-    split_seed: int = 42
-    carve: int = 1000
-    carve_share: float = 0.1
-    select_split: str = "validation"
-    report_split: str = "test"
-    scoring: str = "rank"
+    split: str = ranged("carved", "one of carved, dept, official, dev, lmbff")
+    split_seed: int = ranged(42, SEED)
+    carve: int = ranged(1000, "integer >= 1")
+    carve_share: float = ranged(0.1, "number > 0 < 1")
+    select_split: str = ranged("validation", "one of validation, test")
+    report_split: str = ranged("test", "one of validation, test")
+    scoring: str = ranged("rank", "one of rank, generate")
     decoder_cue: str | None = None
-    k_shot: int | None = None
-    few_shot: str = "total"
-    qa_references: str | None = None
-    regression_rounding: str | None = None
+    k_shot: int | None = ranged(None, "integer >= 1")
+    few_shot: str = ranged("total", "one of total, per_class")
+    qa_references: str | None = ranged(None, "one of first, all")
+    regression_rounding: str | None = ranged(None, "one of tenth, fifth, none")
     repeat_option: bool | None = None
-    invalid_output: str | None = None
-    seeds: list[int] = field(default_factory=lambda: [42])
-    steps: dict[str, int] = field(default_factory=dict)
-    eval_every: int | None = None
-    batch_size: int | None = None
-    warmup_steps: int | None = None
-    max_source_length: dict[str, int] = field(default_factory=dict)
-    max_new_tokens: int | None = None
+    invalid_output: str | None = ranged(None, "one of opposite, wrong")
+    seeds: list[int] = field(default_factory=lambda: [42], metadata={"wanted": SEED})
+    steps: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 1"})
+    eval_every: int | None = ranged(None, "integer >= 1")
+    batch_size: int | None = ranged(None, "integer >= 1")
+    warmup_steps: int | None = ranged(None, "integer >= 0")
+    max_source_length: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 1"})
+    max_new_tokens: int | None = ranged(None, "integer >= 1")
     choices: dict[str, Any] = field(default_factory=dict)
     defaults_by_fidelity: dict[str, Any] = field(default_factory=dict)
 
@@ -136,9 +146,9 @@ class DataConfig:
     """Where rows come from (conf/data/<name>.yaml): ``data=auto|hub|package|local|fixture``."""
 
     name: str = "auto"
-    source: str = "auto"
+    source: str = ranged("auto", "one of auto, hub, package, local, fixture")
     root: str | None = None
-    hub_probe_seconds: float = 2.0
+    hub_probe_seconds: float = ranged(2.0, "number > 0")
 
 
 def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:
