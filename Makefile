@@ -19,7 +19,7 @@ endif
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm,browser]'
 	@touch $@
 
-.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction plan bench doctor clean
+.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction audit plan bench doctor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -58,6 +58,9 @@ report: $(READY) ## one self-contained HTML page of the ledger: results/report.h
 
 reproduction: $(READY) ## REPRODUCTION.md: what was run, what matched, what did not, what could not be run
 	$(PY) -m results.reproduction out=REPRODUCTION.md $(ARGS)
+
+audit: $(READY) ## docs/audit.md: what published tables (and our own) could show, from their test sets alone
+	$(PY) -m results.audit out=docs/audit.md $(ARGS)
 
 plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
 	$(PY) run.py -m plan=true $(ARGS)

@@ -18,6 +18,7 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent
 UNKNOWN = "unknown"
 NOT_APPLICABLE = "not applicable"
+CLAIMS = "claims"  # quoted sentences for results.audit, in the same folder
 SPLITS = ("train", "validation", "test", UNKNOWN, NOT_APPLICABLE)
 SELECTIONS = ("validation", "reported", "last", "none", UNKNOWN, NOT_APPLICABLE)
 EXTRACTED = "extracted text"  # in a remark: read from a text in which the columns of the table may be shifted
@@ -191,9 +192,14 @@ def _decimals(value: float) -> int:
     return len(f"{value:.10g}".partition(".")[2])
 
 
+def files(folder: Path = FOLDER) -> list[Path]:
+    """The files of published numbers, one per paper."""
+    return sorted(path for path in folder.glob("*.yaml") if path.stem != CLAIMS)
+
+
 def papers() -> list[str]:
     """Papers with published numbers on file."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return [path.stem for path in files()]
 
 
 @lru_cache(maxsize=32)

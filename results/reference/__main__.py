@@ -20,7 +20,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from results.reference import FOLDER, UNKNOWN, Entry, Reference, load, papers, problems, read, write
+from results.reference import FOLDER, UNKNOWN, Entry, Reference, files, load, papers, problems, read, write
 
 NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
 OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark", "correction", "unit")
@@ -55,7 +55,7 @@ def listing() -> int:
 def check(folder: Path = FOLDER) -> int:
     """Print what is wrong with the entries, and the printed averages that their cells do not give."""
     wrong = 0
-    for path in sorted(folder.glob("*.yaml")):
+    for path in files(folder):
         reference = read(path)
         for index, entry in enumerate(reference.entries):
             others = (other for number, other in enumerate(reference.entries) if number != index)
@@ -174,7 +174,7 @@ def _number(text: str) -> float:
 
 def file_of(paper: str, folder: Path) -> Path:
     """The file that holds a paper, by its file name or by the name inside, or the one it would get."""
-    for path in sorted(folder.glob("*.yaml")):
+    for path in files(folder):
         if paper == path.stem or paper == read(path).paper:
             return path
     return folder / f"{stem(paper)}.yaml"

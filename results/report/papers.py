@@ -1,9 +1,10 @@
-"""Paper tables on the overview: what `python -m results.tables` prints, where the ledger has runs for them."""
+"""Paper tables on the overview (what `python -m results.tables` prints, where the ledger has runs) and the audit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from results.audit.summary import summary_table
 from results.plots.runs import Seen
 from results.records import Reading
 from results.tables.build import build
@@ -12,7 +13,8 @@ from results.tables.render import html_text
 
 
 def paper_tables(runs: Sequence[Seen], reading: Reading) -> str:
-    """The HTML of every paper table of which at least one trained cell has runs; empty where there is none.
+    """The HTML of every paper table of which at least one trained cell has runs, and of the audit of quoted claims;
+    empty where the page has no run.
 
     Args:
         runs: the runs that the page shows.
@@ -25,4 +27,6 @@ def paper_tables(runs: Sequence[Seen], reading: Reading) -> str:
             table = build(load(paper, name), shown)
             if any(cell.run_ids for row in table.rows for cell in row.cells.values()):
                 found.append(f'<div class="scroll card">{html_text(table)}</div>')
+    if runs:
+        found.append(f'<div class="scroll card">{summary_table()}</div>')
     return "\n".join(found)
