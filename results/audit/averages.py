@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from results.audit.cells import Cell
 from results.reference import Average
 
+KEPT_OUT = ("no score in points", "read from extracted text; kept out until the original was seen")
+
 
 @dataclass(frozen=True)
 class Recomputed:
@@ -16,7 +18,7 @@ class Recomputed:
     Attributes:
         tolerance: half a unit of the average and of its cells together; truncated: the same where digits may have been
             cut off instead of rounded.
-        tried: definition -> value.
+        tried: definition -> value; corrected: the cells whose value is not the printed one, and why.
     """
 
     cell: Cell
@@ -24,6 +26,7 @@ class Recomputed:
     tolerance: float
     truncated: float
     tried: tuple[tuple[str, float], ...]
+    corrected: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -59,7 +62,9 @@ def recomputed(cells: Sequence[Cell], averages: Sequence[Average]) -> list[Recom
 
 def parts_of(cells: Sequence[Cell], of: Cell, average: Average) -> list[Cell]:
     """The cells of an average's row; empty where one is not on file."""
-    row = [c for c in cells if (c.table, c.backbone, c.method) == (of.table, of.backbone, of.method)]
+    tables = average.tables or (average.table,)
+    row = [c for c in cells if c.table in tables and (c.backbone, c.method) == (of.backbone, of.method)]
+    row = [c for c in row if c.why_not not in KEPT_OUT]
     parts = [c for task in average.of for c in row if c.task == task]
     return parts if {c.task for c in parts} == set(average.of) else []
 
@@ -73,4 +78,8 @@ def _recompute(cell: Cell, parts: Sequence[Cell], tasks: Sequence[str]) -> Recom
         tried.append(("every printed cell once", sum(c.value for c in parts) / len(parts)))
     unit = 10.0**-cell.decimals
     cells = sum(sum(10.0**-c.decimals for c in held) / len(held) for held in by_task) / len(by_task)
-    return Recomputed(cell, tried[0][1], (unit + cells) / 2, unit + cells, tuple(tried))
+    return Recomputed(cell, tried[0][1], (unit + cells) / 2, unit + cells, tuple(tried), _corrections(parts))
+
+
+def _corrections(parts: Sequence[Cell]) -> tuple[str, ...]:
+    return tuple(f"{cell.task}: {cell.correction}" for cell in parts if cell.correction)

@@ -11,7 +11,7 @@ from typing import Any
 
 from results.audit import errors
 from results.audit.errors import Range, Training
-from results.reference import Entry, Reference, load
+from results.reference import POINTS, Entry, Reference, load, unit_of
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -60,6 +60,7 @@ class Cell:
     source: str = ""
     best_of: int | None = None
     derived: bool = False
+    correction: str = ""  # why the value is not the printed one
     exact: float | None = None  # exact match beside token F1
     test: ScoredSet | None = None
     why_not: str = field(default="", compare=False)
@@ -181,7 +182,7 @@ def _on_file(paper: str) -> tuple[Cell, ...]:
 def _cells(paper: str, reference: Reference) -> list[Cell]:
     usual = usual_decimals(reference.entries)
     beside: dict[tuple[str, ...], float] = {
-        (e.table, e.backbone, e.method, e.task): e.value for e in reference.entries if e.metric == "em"
+        (e.table, e.backbone, e.method, e.task): e.corrected for e in reference.entries if e.metric == "em"
     }
     return [_cell(paper, entry, usual[entry.table], beside) for entry in reference.entries]
 
@@ -202,7 +203,11 @@ def decimals(value: float) -> int:
 def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...], float]) -> Cell:
     design = design_of(paper, entry.table)
     test, why = None, ""
-    if entry.metric == "mean":
+    if unit_of(entry) != POINTS:
+        why = "no score in points"
+    elif entry.extracted:
+        why = "read from extracted text; kept out until the original was seen"
+    elif entry.metric == "mean":
         why = "an average"
     elif design is None:
         why = "its test set is not on file"
@@ -220,7 +225,7 @@ def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...],
         method=entry.method,
         task=entry.task,
         metric=entry.metric,
-        value=entry.value,
+        value=entry.corrected,
         decimals=max(decimals(entry.value), usual),
         runs=entry.seeds if isinstance(entry.seeds, int) else None,
         spread=entry.spread,
@@ -231,7 +236,8 @@ def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...],
         origin="own run" if own or named else (design or {}).get("origin", "unknown"),
         source=entry.source,
         best_of=((design or {}).get("best_of") or {}).get(entry.method),
-        derived=entry.source.startswith("derived"),
+        derived=entry.source.startswith("derived") or "derived:" in (entry.remark or ""),
+        correction=f"printed {entry.value} in the source, {entry.corrected} here" if entry.correction else "",
         exact=beside.get((entry.table, entry.backbone, entry.method, entry.task)),
         test=test,
         why_not=why,

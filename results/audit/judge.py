@@ -135,6 +135,8 @@ def _notes(a: Cell, b: Cell) -> tuple[str, ...]:
     if not (a.training and b.training):
         notes.append("training noise not assessable")
     for cell in (a, b):
+        if cell.correction:
+            notes.append(f"{cell.method}, {cell.task}: {cell.correction}")
         if cell.best_of:
             notes.append(f"{cell.method}: the best of {cell.best_of} runs, optimistic; no spread is printed")
         if cell.selection == "reported":
