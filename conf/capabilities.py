@@ -17,7 +17,7 @@ class Capabilities:
 
     Attributes:
         trains: it has tensors that are trained (`none` and `majority` have not).
-        length: the option that is its prompt's or prefix's length (`prompt_length`, `prefix_length`); None: it has none.
+        length: the option that is its prompt's or prefix's length (`prompt_length`, `prefix_length`); None: none.
         packs: runs of it can share each pass through the frozen backbone (`hydra/launcher=packed`).
         needs_source: it starts from another run (`method.init_from`).
     """

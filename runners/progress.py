@@ -1,17 +1,64 @@
-"""A bar on a terminal, nothing elsewhere."""
+"""How far a long loop is: a bar on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
 
+SECONDS = 30.0  # between two lines of a log
 
-def bar(label: str, total: int, start: int = 0, *, unit: str = "step", main: bool = True, **options: Any) -> tqdm:
-    """A progress bar on standard error; quiet when that is no terminal or on a process that does not write."""
-    quiet = not main or not sys.stderr.isatty()
-    return tqdm(desc=label, total=total, initial=start, unit=unit, disable=quiet, dynamic_ncols=True, **options)
+
+class Lines:
+    """What stands for a bar where there is no terminal: one whole line, now and then.
+
+    Args:
+        label: what goes on.
+        total: how many units it has.
+        start: how many of them are done already.
+        unit: what they are.
+        quiet: say nothing (processes that do not write).
+    """
+
+    def __init__(self, label: str, total: int, start: int = 0, unit: str = "step", quiet: bool = False) -> None:
+        self.label, self.total, self.start, self.n, self.unit, self.quiet = label, total, start, start, unit, quiet
+        self.begun = self.told = time.monotonic()
+        self.more = ""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    @property
+    def due(self) -> bool:
+        """Whether the next update prints a line."""
+        return not self.quiet and time.monotonic() - self.told >= SECONDS
+
+    def update(self, count: int = 1) -> None:
+        self.n += count
+        if not self.due:
+            return
+        self.told = time.monotonic()
+        each = (self.told - self.begun) / max(self.n - self.start, 1)
+        left = tqdm.format_interval(each * (self.total - self.n))
+        print(
+            f"{self.label}: {self.unit} {self.n} of {self.total}{self.more}, {left} left", file=sys.stderr, flush=True
+        )
+
+    def set_postfix(self, values: dict[str, str], refresh: bool = False) -> None:
+        """What the next lines say beside the count."""
+        self.more = "".join(f", {name} {value}" for name, value in values.items())
+
+
+def bar(label: str, total: int, start: int = 0, *, unit: str = "step", main: bool = True, **options: Any) -> Any:
+    """Progress on standard error: a bar on a terminal, lines elsewhere, nothing on a process that does not write."""
+    if main and sys.stderr.isatty():
+        return tqdm(desc=label, total=total, initial=start, unit=unit, dynamic_ncols=True, **options)
+    return Lines(label, total, start, unit, quiet=not main)
 
 
 def say(text: str, main: bool = True) -> None:

@@ -29,7 +29,10 @@ class NoTracker:
 
 
 class WandbTracker:
-    """Mirrors from a thread of its own: a slow or broken wandb leaves the run alone (one note is printed)."""
+    """Mirrors from a thread of its own: a slow or broken wandb leaves the run alone (one note is printed).
+
+    An experiment or a named sweep is a group. Files go where WANDB_DIR says, else into `folder`.
+    """
 
     def __init__(self, run_id: str, config: dict[str, Any], mode: str, project: str, folder: Path) -> None:
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=10_000)
@@ -61,18 +64,20 @@ class WandbTracker:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
+        folder = Path(os.environ.get("WANDB_DIR") or folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             id=run_id,
             name=run_id,
             project=project,
-            group=config.get("experiment"),
+            group=config.get("experiment") or (config.get("sweep") or {}).get("name"),
             config=config,
             mode=mode if mode in ("online", "offline", "disabled") else "offline",  # type: ignore[arg-type]
             dir=str(folder),
             settings=wandb.Settings(console="off", silent=True),  # a run's own output stays its own
             resume="allow" if mode == "online" else None,
         )
+        print(f"wandb ({mode}): {self._run.url or self._run.dir}", file=sys.stderr)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -23,6 +23,7 @@ class Recorded:
     def __init__(self, broken: bool = False, slow: float = 0.0) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.broken, self.slow, self.summary = broken, slow, {}
+        self.url, self.dir = None, "where/it/writes"
 
     def init(self, **options: Any) -> Recorded:
         self.calls.append(("init", options))
@@ -46,12 +47,17 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, recorded: Recorded) -> None:
     monkeypatch.setitem(sys.modules, "wandb", module)
 
 
-def test_a_run_is_mirrored_under_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_mirrored_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     recorded = Recorded()
     stand_in(monkeypatch, recorded)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
     outcome = run_here(tmp_path, "tracking=wandb")
     assert outcome.status == "done"
     kind, options = recorded.calls[0]
+    assert options["dir"] == str(tmp_path / "elsewhere")
+    assert "wandb (offline): where/it/writes" in capsys.readouterr().err
     assert kind == "init" and options["id"] == outcome.run_id and options["mode"] == "offline"
     logged = {step: values for name, (step, values) in recorded.calls[1:-1] if name == "log"}
     assert "validation/accuracy" in logged[2]
@@ -100,8 +106,22 @@ def test_real_wandb_offline_writes_a_folder_of_its_own(tmp_path: Path) -> None:
     assert not Path("wandb").exists()
 
 
-def test_a_bar_is_quiet_where_no_terminal_is(capfd: pytest.CaptureFixture[str]) -> None:
-    with bar("training", 3) as shown:
-        for _ in range(3):
+def test_a_log_has_a_line_every_half_minute_and_a_short_loop_none(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("runners.progress.time.monotonic", lambda: now[0])
+    with bar("training", 100) as shown, bar("training", 100, main=False) as silent:
+        for _ in range(70):
+            now[0] += 1.0
+            shown.set_postfix({"loss": "0.5"})
             shown.update()
-    assert shown.disable and capfd.readouterr() == ("", "")
+            silent.update()
+    lines = capfd.readouterr().err.splitlines()
+    assert lines == [
+        "training: step 30 of 100, loss 0.5, 01:10 left",
+        "training: step 60 of 100, loss 0.5, 00:40 left",
+    ]
+    with bar("short", 3) as shown:
+        shown.update(3)
+    assert capfd.readouterr() == ("", "")
