@@ -1,14 +1,14 @@
 """What every family offers: a frozen model, its embeddings, its batches, and answers to five questions.
 
 ``losses``, ``rank`` and ``generate`` (text-to-text), ``classify`` and ``tag`` (encoders) take the input-level method
-as an argument; deep prefixes and weight-level methods sit inside the model and need no argument (backbones/tuned.py).
+as an argument; what a method changes inside the model was put there when it attached (backbones/tuned.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +16,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
+from backbones.features import Features
+from methods.base import InputMethod, LayerMethod
+from methods.source import Source
 
 
-class Inputs(Protocol):
-    """What a family asks of an input-level method (methods.base.InputMethod has this shape)."""
-
-    prompt_slots: int
-
-    def __call__(self, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, T, d), (B, T), (B, T), (B, T) -> prompt in front: (B, m + T, d), (B, m + T)."""
-
-    def shift(self, embeds: Tensor, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The additive part alone: (B, T, d) -> (B, T, d)."""
-
-
-class NoPrompt:
+class NoPrompt(InputMethod):
     """The input-level method that changes nothing (zero-shot, deep prefixes, weight-level methods)."""
-
-    prompt_slots = 0
-
-    def __call__(self, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return embeds, mask
-
-    def shift(self, embeds: Tensor, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        return embeds
 
 
 class Backbone(nn.Module):
@@ -53,6 +36,7 @@ class Backbone(nn.Module):
     """
 
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
+    removable: bool = True  # whether `bare` can leave out what a method changed
     position_offset: int = 0  # where the text's positions start (deep prefixes that shift: encoders, and PEFT on LLaMA)
 
     def __init__(self, model: nn.Module, tokenizer: Any, config: BackboneConfig, head: nn.Module | None = None) -> None:
@@ -64,6 +48,9 @@ class Backbone(nn.Module):
         self.head = head
         self.backbone_dropout = False
         self._checkpointing = False
+        self.changed = False  # by a method: then it serves no other one
+        self.is_bare = False  # prefixes are left out (see `bare`)
+        self._features = Features(self)
 
     @property
     def device(self) -> torch.device:
@@ -129,6 +116,57 @@ class Backbone(nn.Module):
             self.summaries.mask = mask
             self.summaries.given = self.summaries.of(encoded)
 
+    def take_prefix(self, method: LayerMethod) -> None:
+        """Fill the slot of every self-attention with a layer-level method's keys and values (methods.base.Body)."""
+        from backbones.prefix import attach
+
+        self.changed = True
+        attach(self, method)
+
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """Forwards inside are the frozen model's own: no deep prefix, no dropout.
+
+        Raises:
+            ValueError: a weight-level method has changed the model for good.
+        """
+        if self.changed and not self.removable:
+            raise ValueError(
+                "a method that changes the model's weights or outputs cannot read features of the frozen model: "
+                "take the summary from the embeddings instead (Source.mean, Source.maximum)."
+            )
+        before = self.summaries, self.position_offset, self.is_bare
+        self.summaries, self.position_offset, self.is_bare = None, 0, True
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.summaries, self.position_offset, self.is_bare = before
+            self.train(self.training)
+
+    def source(self, batch: Batch, rows: Tensor | None = None) -> Source:
+        """What a method is shown of a batch: its source tokens (B, S), and nothing of the answers.
+
+        Args:
+            rows: row of a position-indexed offset for every source token (B, S), -1 = none; None = 0..S-1.
+        """
+        return Source(
+            self.embed(batch.source),
+            batch.source,
+            batch.source_mask,
+            rows,
+            padding=self._padding(),
+            reader=lambda source: self._features(source, batch.token_types),
+        )
+
+    def _padding(self) -> Tensor | None:
+        pad = getattr(self.tokenizer, "pad_token_id", None)
+        return None if pad is None else self.embed(torch.tensor(pad, device=self.device))
+
+    def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        """One vector of unpadded sources (B, S), with token types where the model reads them: (B, d)."""
+        raise self._cannot("summary")
+
     @contextmanager
     def repeated(self, count: int) -> Iterator[None]:
         """Each example stands ``count`` times in the forwards inside (candidates on the T5 decoder)."""
@@ -145,23 +183,23 @@ class Backbone(nn.Module):
         """Pad encoded examples (tasks.encode.Encoded) to their own longest."""
         raise self._cannot("collate")
 
-    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         """Summed target cross-entropy (B,) and the number of target tokens (B,)."""
         raise self._cannot("losses")
 
-    def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def rank(self, batch: Batch, inputs: InputMethod) -> Tensor:
         """Log-probability of each candidate's whole token sequence: (B, C), -inf where there is no candidate."""
         raise self._cannot("rank")
 
-    def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
+    def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
         """Greedy decoding, EOS cut."""
         raise self._cannot("generate")
 
-    def classify(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def classify(self, batch: Batch, inputs: InputMethod) -> Tensor:
         """Logits (B, n_labels); multiple choice (B, C); regression (B, 1)."""
         raise self._cannot("classify")
 
-    def tag(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def tag(self, batch: Batch, inputs: InputMethod) -> Tensor:
         """Logits (B, T, n_tags)."""
         raise self._cannot("tag")
 
@@ -171,11 +209,3 @@ class Backbone(nn.Module):
             f"a backbone of family {self.facts.family!r} cannot {what}; it can {able[self.facts.family]}. "
             "Choose another backbone or another scoring (protocol)."
         )
-
-
-def cast_inputs(
-    inputs: Inputs, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Run an input-level method and bring its output to the backbone's precision (methods train in float32)."""
-    out, wide_mask = inputs(embeds, mask, ids, rows)
-    return out.to(embeds.dtype), wide_mask

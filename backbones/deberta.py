@@ -51,7 +51,7 @@ def _forward(
         bias = self.disentangled_att_bias(query, key, relative_pos, self.pos_dropout(rel_embeddings), factor)
         scores = scores + bias
     mask = attention_mask.bool()
-    if self.prefix_slot is not None:
+    if self.prefix_slot is not None and self.prefix_slot.filled:
         prefix_key, prefix_value = self.prefix_slot(len(hidden_states), key)
         scores = torch.cat([torch.matmul(query, prefix_key.transpose(-1, -2)), scores], -1)
         value = torch.cat([prefix_value, value], 2)

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.base import Backbone
 from backbones.batch import Batch, pad
 from backbones.config import POSITIONS_BEHIND_PADDING, BackboneConfig
+from methods.base import InputMethod
 
 HEADS = ("sequence", "choice", "token")
 IGNORE = -100
@@ -114,10 +115,10 @@ class Encoder(Backbone):
             batch.labels = torch.tensor([e.label for e in examples], dtype=kind)
         return batch
 
-    def hidden(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def hidden(self, batch: Batch, inputs: InputMethod) -> Tensor:
         """Last hidden states of the text, prompt cut off: (B, S, d); the first is [CLS] or <s>."""
         slots = inputs.prompt_slots
-        embeds, mask = cast_inputs(inputs, self.embed(batch.source), batch.source_mask, batch.source, None)
+        embeds, mask = inputs(self.source(batch))
         self.note_source(F.pad(batch.source_mask, (slots, 0)))
         options: dict[str, Tensor] = {}
         if batch.token_types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
@@ -129,6 +130,13 @@ class Encoder(Backbone):
             **options,
         ).last_hidden_state
         return states[:, slots:]
+
+    def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        options = (
+            {} if types is None or getattr(self.model.config, "type_vocab_size", 0) <= 1 else {"token_type_ids": types}
+        )
+        positions = self._positions(torch.ones_like(ids), 0)
+        return self.model(inputs_embeds=self.embed(ids), position_ids=positions, **options).last_hidden_state[:, 0]
 
     def _positions(self, mask: Tensor, slots: int) -> Tensor:
         """Absolute positions of prompt and text, (B, m + S).
@@ -153,12 +161,12 @@ class Encoder(Backbone):
             positions = positions + int(self.model.config.pad_token_id) + 1  # its table starts behind the padding row
         return positions[None].expand(len(mask), -1)
 
-    def _pooled(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def _pooled(self, batch: Batch, inputs: InputMethod) -> Tensor:
         states = self.hidden(batch, inputs)
         pooler = getattr(self.model, "pooler", None)
         return pooler(states) if pooler is not None else states[:, 0]
 
-    def classify(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def classify(self, batch: Batch, inputs: InputMethod) -> Tensor:
         if self.head is None or self.head_kind == "token":
             raise TypeError(
                 f"classify needs a sequence or choice head; this backbone was loaded with {self.head_kind!r}."
@@ -166,12 +174,12 @@ class Encoder(Backbone):
         logits = self.head(self._pooled(batch, inputs))
         return logits.view(len(batch), -1) if self.head_kind == "choice" else logits
 
-    def tag(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def tag(self, batch: Batch, inputs: InputMethod) -> Tensor:
         if self.head is None or self.head_kind != "token":
             raise TypeError(f"tag needs a token head; this backbone was loaded with {self.head_kind!r}.")
         return self.head(self.hidden(batch, inputs))
 
-    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         if batch.labels is None:
             raise ValueError("a loss needs labels, and an example of this batch has none.")
         if self.head_kind == "token":

@@ -1,40 +1,40 @@
-"""ADePT's offsets folded into a private embedding table, for evaluation."""
+"""Offsets by token (ADePT's network) folded into a private embedding table, for evaluation."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.base import InputMethod
+from methods.source import Prompts, Source
 
-class Folded:
+
+class Folded(InputMethod):
     """An input-level method whose token offsets are looked up instead of computed.
 
     The frozen table itself stays as it is: T5's decoder and head read it too.
 
     Args:
-        method: a methods.base.InputMethod.
+        method: the method.
         table: E + f(E), (V, d).
     """
 
-    def __init__(self, method: Any, table: Tensor) -> None:
+    def __init__(self, method: InputMethod, table: Tensor) -> None:
+        super().__init__()
         self.method, self.table = method, table
-        self.prompt_slots = int(method.prompt_slots)
-        self.offset_generated = bool(getattr(method, "offset_generated", True))
+        self.prompt_slots, self.offset_generated = method.prompt_slots, method.offset_generated
+        self.max_source_length, self.row_alignment = method.max_source_length, method.row_alignment
 
-    def __call__(self, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As the method's forward: (B, m + T, d) and (B, m + T)."""
-        shifted = self.shift(embeds, ids)
-        if not self.prompt_slots:
-            return shifted, mask
-        prompt = self.method.prompt_vectors().to(embeds.dtype).expand(len(ids), -1, -1)
-        return torch.cat([prompt, shifted], 1), torch.cat([mask.new_ones(len(ids), self.prompt_slots), mask], 1)
+    def prompts(self, source: Source) -> Tensor | Prompts:
+        return self.method.prompts(source)
+
+    def position_offsets(self, count: int) -> Tensor | None:
+        return self.method.position_offsets(count)
 
     def shift(self, embeds: Tensor, ids: Tensor, rows: Tensor | None = None) -> Tensor:
         """As the method's shift: (B, T, d)."""
-        return F.embedding(ids, self.table)
+        return self._placed(F.embedding(ids, self.table), rows)
 
 
 class Folder:
@@ -44,12 +44,12 @@ class Folder:
         self.seen: Tensor | None = None
         self.folded: Folded | None = None
 
-    def __call__(self, method: Any, table: Tensor) -> Any:
+    def __call__(self, method: InputMethod, table: Tensor) -> InputMethod:
         """The method folded over the vocabulary's ``table`` (V, d), or itself where it has nothing to fold."""
-        if not hasattr(method, "fold"):
-            return method
-        now = torch.cat([p.detach().flatten() for p in method.parameters()])
+        tensors = [tensor.detach().flatten() for tensor in (*method.parameters(), *method.buffers())]
+        now = torch.cat([t.to(table.device, torch.float32) for t in tensors]) if tensors else table.new_zeros(0)
         if self.seen is None or not torch.equal(self.seen, now):
-            made = method.fold(table)
-            self.seen, self.folded = now, None if made is None else Folded(method, made.to(table.dtype))
+            added = method.token_offset(table)
+            self.seen = now
+            self.folded = None if added is None else Folded(method, table + added.to(table.dtype))
         return method if self.folded is None else self.folded

@@ -1,24 +1,25 @@
 """Decoder-only models of the LLaMA architecture (LLaMA 2 and 3, SmolLM2): rows, losses, ranking, generation.
 
 A row is ``[prompt m][left-padded source][target, right-padded]``. A prompt stands in front of everything and
-attention is causal, so its keys and values depend on no example: they are computed once per forward (once per
-evaluation, as long as the prompt does not change) and shared by all rows.
+attention is causal, so its keys and values depend on nothing behind it: those of K prompts are computed once per
+forward (once per evaluation, as long as the prompts do not change) and each row takes those of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
 from backbones.scoring import cut, edge_log_probs, summed_losses
 from backbones.trie import pack
+from methods.base import InputMethod
+from methods.source import Prompts
 
 KeysValues = list[tuple[Tensor, Tensor]]
 
@@ -37,26 +38,25 @@ class Llama(Backbone):
         """(N, d) -> (N, V)."""
         return self.model.lm_head(hidden)
 
-    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None
         fed, fed_mask = batch.target[:, :-1], batch.target_mask[:, :-1]  # the last token is predicted, never fed
         ids, mask = torch.cat([batch.source, fed], 1), torch.cat([batch.source_mask, fed_mask], 1)
         # an answer of several tokens loses one to the shift, and a shorter row's last token is fed but predicts nothing
-        rows = offset_rows(batch, inputs, fed.shape[1])
-        out, wide = cast_inputs(inputs, self.embed(ids), mask, ids, rows)
+        prompts = inputs.read(self.source(batch, offset_rows(batch, inputs, 0)))
+        tokens = inputs.shift(self.embed(ids), ids, offset_rows(batch, inputs, fed.shape[1]))
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(fed_mask)], 1))
-        hidden = self.causal_states(out, mask, inputs.prompt_slots, Prompts.of(inputs, wide))
+        hidden = self.causal_states(tokens, mask, prompts)
         states = hidden[:, batch.source.shape[1] - 1 :]
         return summed_losses(states, batch.target, batch.target_mask, self.head_logits)
 
-    def causal_states(self, embeds: Tensor, mask: Tensor, slots: int, prompts: Prompts | None = None) -> Tensor:
+    def causal_states(self, embeds: Tensor, mask: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Hidden states of the tokens under ordinary causal attention.
 
         Args:
-            embeds: (B, m + T, d) prompt and tokens as they enter the first layer.
-            mask: (B, T) mask of the tokens (the prompt is always seen).
-            slots: m.
-            prompts: whose prompt each row has (packed sweeps, input-dependent prompts); None = one for all.
+            embeds: (B, T, d) tokens as they enter the first layer.
+            mask: (B, T) mask of the tokens.
+            prompts: what stands in front of them; None = nothing.
 
         Returns:
             (B, T, d), after the final norm.
@@ -64,25 +64,22 @@ class Llama(Backbone):
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         visible = causal & mask.bool()[:, None]
-        return self._states(embeds, slots, visible, positions_of(mask), prompts=prompts)[0]
+        return self._states(embeds, visible, positions_of(mask), prompts=prompts)[0]
 
-    def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def rank(self, batch: Batch, inputs: InputMethod) -> Tensor:
         assert batch.choices is not None and batch.choices_mask is not None
         packed, length = pack(batch), batch.source.shape[1]
-        out, wide = cast_inputs(
-            inputs, self.embed(batch.source), batch.source_mask, batch.source, offset_rows(batch, inputs, 0)
-        )
-        embeds = torch.cat([out, self._shifted(inputs, packed.ids)], 1)
+        tokens, prompts = self._read(batch, inputs)
+        embeds = torch.cat([tokens, self._shifted(inputs, packed.ids)], 1)
         nodes = packed.ids.shape[1]
-        visible = torch.zeros(len(batch), length + nodes, length + nodes, dtype=torch.bool, device=out.device)
+        visible = torch.zeros(len(batch), length + nodes, length + nodes, dtype=torch.bool, device=tokens.device)
         real = batch.source_mask.bool()
         visible[:, :length, :length] = torch.ones_like(visible[0, :length, :length]).tril() & real[:, None]
         visible[:, length:, :length] = real[:, None]
         visible[:, length:, length:] = packed.visible
         positions = torch.cat([positions_of(batch.source_mask), real.sum(1, keepdim=True) + packed.depth], 1)
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(packed.ids)], 1))
-        prompts = Prompts.of(inputs, wide)
-        hidden = self._states(embeds, inputs.prompt_slots, visible, positions, prompts=prompts)[0]
+        hidden = self._states(embeds, visible, positions, prompts=prompts)[0]
         hidden = hidden[:, length - 1 :]
         # only the slots that some candidate token starts from reach the head
         wanted = batch.choices_mask.bool()
@@ -91,19 +88,16 @@ class Llama(Backbone):
         scores = edge_log_probs(hidden.flatten(0, 1)[used], slots, batch.choices[wanted], self.head_logits)
         return sum_candidates(scores, batch.choices_mask)
 
-    def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
+    def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
         mask = batch.source_mask
-        out, wide = cast_inputs(inputs, self.embed(batch.source), mask, batch.source, offset_rows(batch, inputs, 0))
+        source, prompts = self._read(batch, inputs)
         length = mask.shape[1]
         visible = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril() & mask.bool()[:, None]
         self.note_source(mask)
-        hidden, cache = self._states(
-            out, inputs.prompt_slots, visible, positions_of(mask), prompts=Prompts.of(inputs, wide), keep=True
-        )
+        hidden, cache = self._states(source, visible, positions_of(mask), prompts=prompts, keep=True)
         self.note_source(None)  # what gates read stays as it was
-        # what the cache holds: deep prefixes, the prompt, the source
-        front = cache.get_seq_length() - wide.shape[1]
-        seen = torch.cat([mask.new_ones(len(batch), front), wide], 1)
+        # what the cache holds: the prompt and the source
+        seen = mask if prompts is None else torch.cat([prompts.seen(mask), mask], 1)
         position = mask.sum(1, keepdim=True) + inputs.prompt_slots + self.position_offset
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
@@ -125,29 +119,36 @@ class Llama(Backbone):
             position = position + 1
         return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
 
-    def _shifted(self, inputs: Inputs, ids: Tensor) -> Tensor:
+    def _read(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Prompts | None]:
+        """The source's tokens as they enter the first layer (B, S, d), and what stands in front of them."""
+        source = self.source(batch, offset_rows(batch, inputs, 0))
+        return inputs.shift(source.embeds, source.ids, source.rows), inputs.read(source)
+
+    def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        length = ids.shape[1]
+        visible = torch.ones(len(ids), length, length, dtype=torch.bool, device=ids.device).tril()
+        positions = torch.arange(length, device=ids.device)[None].expand(len(ids), -1)
+        return self._states(self.embed(ids), visible, positions, prompts=None)[0][:, -1]
+
+    def _shifted(self, inputs: InputMethod, ids: Tensor) -> Tensor:
         """Embeddings (B, T, d) of answer tokens, treated as in training unless the method follows the author code."""
-        embeds = self.embed(ids)
-        if not getattr(inputs, "offset_generated", True):
-            return embeds  # the author code adds offsets in the prefill alone
-        rows = torch.full_like(ids, -1)
-        return inputs.shift(embeds, ids, rows).to(embeds.dtype)
+        return inputs.answered(self.embed(ids), ids)
 
-    def prompt_states(self, prompt: Tensor, mask: Tensor | None = None) -> KeysValues:
-        """Keys and values of a prompt, per layer (K, kv_heads, m, head_dim); K prompts (K, m, d) at once.
+    def prompt_states(self, prompts: Prompts, batch: int) -> KeysValues:
+        """Keys and values of K prompts, per layer (K, kv_heads, m, head_dim).
 
-        Args:
-            prompt: (K, m, d).
-            mask: (K, m), 0 at the slots of a shorter prompt that stand in front of it; None = all are real.
+        They are kept for the next forward of an evaluation, unless every row of the batch has a prompt of its own.
         """
-        keep = not torch.is_grad_enabled()
-        mask = torch.ones(prompt.shape[:2], dtype=torch.long, device=prompt.device) if mask is None else mask
-        if keep and self._prompt is not None and all(map(torch.equal, self._prompt, (prompt, mask))):
+        vectors = prompts.vectors
+        mask = torch.ones(vectors.shape[:2], dtype=torch.long, device=vectors.device)
+        mask = mask if prompts.mask is None else prompts.mask.to(mask)
+        keep = not torch.is_grad_enabled() and len(vectors) < max(batch, 2)
+        if keep and self._prompt is not None and all(map(torch.equal, self._prompt, (vectors, mask))):
             assert self._prompt_states is not None
             return self._prompt_states
-        states = self._states_at(prompt, mask, 0)
+        states = self._states_at(vectors, mask, 0)
         if keep:
-            self._prompt, self._prompt_states = (prompt.clone(), mask.clone()), states
+            self._prompt, self._prompt_states = (vectors.clone(), mask.clone()), states
         return states
 
     def _states_at(self, prompt: Tensor, mask: Tensor, start: int) -> KeysValues:
@@ -179,41 +180,37 @@ class Llama(Backbone):
     def _states(
         self,
         embeds: Tensor,
-        slots: int,
         visible: Tensor,
         positions: Tensor,
         *,
         prompts: Prompts | None,
         keep: bool = False,
     ) -> tuple[Tensor, DynamicCache]:
-        """Hidden states (B, T, d) of the tokens, and the cache behind them (filled when a prompt or ``keep`` asks).
+        """Hidden states (B, T, d) of tokens (B, T, d), and the cache behind them (filled for prompts or ``keep``).
 
         ``visible`` (B, T, T): token i sees token j. ``positions`` (B, T) count from the first real token.
         """
         batch, length = positions.shape
         visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
-        front = visible.new_ones(batch, slots) if prompts is None else prompts.mask.bool()
-        visible = torch.cat([front[:, None].expand(-1, length, -1), visible], 2)
+        slots = prompts.slots if prompts is not None else 0
         positions = positions + slots + self.position_offset
         cache = DynamicCache()
-        # checkpointed layers take no cache; then, and when every row has its own, the prompt is fed in every row
-        share = slots > 0 and not self.checkpointing_now and (prompts is None or prompts.owners is not None)
-        if share:
-            owners = None if prompts is None else prompts.owners
-            first = slice(0, 1) if prompts is None else prompts.first()
-            for index, (keys, values) in enumerate(self.prompt_states(embeds[first, :slots], front[first].long())):
-                if owners is None:
-                    keys, values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
-                else:
-                    keys, values = keys[owners], values[owners]
-                cache.update(keys, values, index)
-            embeds = embeds[:, slots:]
-        elif slots:
-            top = _causal(front)
-            top = torch.cat([top, top.new_zeros(batch, slots, length)], 2)
-            visible = torch.cat([top, visible], 1)
-            first = torch.arange(slots, device=positions.device)[None].expand(batch, -1)
-            positions = torch.cat([first, positions], 1)
+        share = prompts is not None and not self.checkpointing_now  # checkpointed layers take no cache
+        if prompts is not None:
+            front = prompts.seen(positions).bool()
+            visible = torch.cat([front[:, None].expand(-1, length, -1), visible], 2)
+            if share:
+                for index, (keys, values) in enumerate(self.prompt_states(prompts, batch)):
+                    cache.update(_by_row(keys, prompts, batch), _by_row(values, prompts, batch), index)
+                # gradients come back in the layout of [prompt; tokens], and so are summed in the order they always were
+                embeds = torch.cat([prompts.by_row(batch).detach(), embeds], 1)[:, slots:]
+            else:  # the prompt is fed in every row
+                top = _causal(front)
+                top = torch.cat([top, top.new_zeros(batch, slots, length)], 2)
+                visible = torch.cat([top, visible], 1)
+                first = torch.arange(slots, device=positions.device)[None].expand(batch, -1)
+                positions = torch.cat([first, positions], 1)
+                embeds = torch.cat([prompts.by_row(batch), embeds], 1)
         use_cache = share or keep
         hidden = self.model.model(
             inputs_embeds=embeds,
@@ -244,7 +241,7 @@ def sum_candidates(scores: Tensor, mask: Tensor) -> Tensor:
     return tokens.sum(-1).masked_fill(mask.sum(-1) == 0, -torch.inf)
 
 
-def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
+def offset_rows(batch: Batch, inputs: InputMethod, fed: int) -> Tensor | None:
     """Which row of a position-indexed offset each fed token takes; -1 = none.
 
     ``source_end``: the source's last token takes row s - 1, so all candidates of an example share the rows.
@@ -253,13 +250,13 @@ def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
 
     Args:
         batch: left-padded sources.
-        inputs: the method; ``max_source_length`` is s, absent or 0 when it has no position-indexed offset.
+        inputs: the method; ``max_source_length`` is s, 0 when it has no position-indexed offset.
         fed: number of target tokens behind the source.
 
     Returns:
         (B, S + fed) or None.
     """
-    size = int(getattr(inputs, "max_source_length", 0) or 0)
+    size = inputs.max_source_length
     if not size:
         return None
     length = batch.source.shape[1]
@@ -268,7 +265,7 @@ def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
     mask = batch.source_mask
     if fed and batch.target_mask is not None:
         mask = torch.cat([mask, batch.target_mask[:, :fed]], 1)
-    if getattr(inputs, "row_alignment", "source_end") == "right_edge":
+    if inputs.row_alignment == "right_edge":
         if batch.target_mask is not None:
             rows = rows - batch.target_mask.sum(1, keepdim=True)
     else:
@@ -276,37 +273,9 @@ def offset_rows(batch: Batch, inputs: Inputs, fed: int) -> Tensor | None:
     return rows.masked_fill((mask == 0) | (rows < 0), -1)
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """Whose prompt each row of a batch has.
-
-    Attributes:
-        mask: (B, m), 0 at the slots in front of a shorter prompt.
-        owners: (B,) which of K prompts (the K-th is that of owner K's first row); None = every row has its own.
-    """
-
-    mask: Tensor
-    owners: Tensor | None
-
-    @classmethod
-    def of(cls, inputs: Inputs, wide: Tensor) -> Prompts | None:
-        """What an input-level method says of its prompts; None where all rows share one.
-
-        Args:
-            inputs: the method; `owners` (packed sweeps) or `prompt_depends_on_input` say that prompts differ.
-            wide: (B, m + T), the mask that it returned.
-        """
-        owners = getattr(inputs, "owners", None)
-        if owners is None and not getattr(inputs, "prompt_depends_on_input", False):
-            return None
-        return cls(wide[:, : inputs.prompt_slots], owners)
-
-    def first(self) -> Tensor:
-        """The first row of each owner, (K,); rows of one owner stand together."""
-        assert self.owners is not None
-        starts = torch.ones_like(self.owners, dtype=torch.bool)
-        starts[1:] = self.owners[1:] != self.owners[:-1]
-        return starts.nonzero()[:, 0]
+def _by_row(states: Tensor, prompts: Prompts, batch: int) -> Tensor:
+    """Keys or values of K prompts (K, H, m, d_h) as each row has them, (B, H, m, d_h)."""
+    return states.expand(batch, -1, -1, -1) if prompts.index is None else states[prompts.index]
 
 
 def _causal(mask: Tensor) -> Tensor:

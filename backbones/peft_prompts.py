@@ -18,6 +18,7 @@ from peft.tuners.prefix_tuning import PrefixEncoder
 from torch import Tensor, nn
 
 from methods.base import Facts, InputMethod, LayerMethod
+from methods.source import Source
 
 
 class _Prompted(InputMethod):
@@ -101,7 +102,7 @@ class PTuning(_Prompted):
         layers = [2 * (4 * h * (size + h) + 8 * h) for size in (d, 2 * h)]  # two layers, both directions
         return total + sum(layers) + (2 * h + 1) * 2 * h + (2 * h + 1) * d
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """(m, d)."""
         return self.producer(self.indices()[None])[0]
 
@@ -148,7 +149,7 @@ class MultitaskPrompt(_Prompted):
         o = cls.complete(options)
         return o["prompt_length"] * facts.width + o["ranks"] * (o["prompt_length"] + facts.width)
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """(m, d)."""
         indices = self.indices()
         return self.producer(indices[None], indices.new_zeros(1))[0]

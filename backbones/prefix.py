@@ -12,6 +12,7 @@ there.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from backbones.base import Backbone
 from backbones.deberta import prefix_deberta
+from methods.base import LayerMethod
 
 NAME = "prefixed"
 
@@ -32,14 +34,22 @@ class Slot:
     """Where one self-attention finds its prefix.
 
     Args:
+        backbone: the model that it belongs to.
         method: a methods.base.LayerMethod.
         stack: ``encoder`` or ``decoder``.
         layer: index within the stack.
     """
 
-    def __init__(self, method: Any, stack: str, layer: int) -> None:
+    def __init__(self, backbone: Backbone, method: LayerMethod, stack: str, layer: int) -> None:
+        self._backbone = weakref.ref(backbone)  # the model holds its slots: no circle
         self.method, self.stack, self.layer = method, stack, layer
         self.summary: Tensor | None = None
+
+    @property
+    def filled(self) -> bool:
+        """Whether the prefix is read (the frozen model's own passes leave it out)."""
+        backbone = self._backbone()
+        return backbone is None or not backbone.is_bare
 
     def __call__(self, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, kv_heads, l, head_dim) in the precision of ``like``."""
@@ -73,7 +83,7 @@ def prefixed_attention(
         (B, Q, heads, head_dim), None.
     """
     slot: Slot | None = getattr(module, "prefix_slot", None)
-    if slot is None:
+    if slot is None or not slot.filled:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, position_bias, **kwargs
         )
@@ -159,7 +169,7 @@ def layers_of(model: Any, family: str) -> Iterator[tuple[str, int, nn.Module, nn
             yield "encoder", index, layer, layer.attention.self
 
 
-def attach(backbone: Backbone, method: Any) -> None:
+def attach(backbone: Backbone, method: LayerMethod) -> None:
     """Give every self-attention of a backbone its slot of a layer-level method (changes the model in place)."""
     model, family = backbone.model, backbone.facts.family
     model_type = model.config.model_type
@@ -169,12 +179,12 @@ def attach(backbone: Backbone, method: Any) -> None:
         for module in model.modules():
             if getattr(module, "config", None) is not None:
                 module.config._attn_implementation = NAME
-    summaries = Summaries(family, getattr(method, "gate_source", "auto")) if method.needs_summary else None
+    summaries = Summaries(family, method.gate_source) if method.needs_summary else None
     for stack, index, layer, attention in layers_of(model, family):
-        slot = Slot(method, stack, index)
+        slot = Slot(backbone, method, stack, index)
         attention.prefix_slot = slot  # type: ignore[assignment]
         if summaries is not None:
             layer.register_forward_pre_hook(summaries.hook(slot), with_kwargs=True)
     backbone.summaries = summaries
-    if family == "encoder" and getattr(method, "position_shift", False):
+    if family == "encoder" and method.position_shift:
         backbone.position_offset = method.prefix_length

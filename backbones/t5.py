@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
-from backbones.base import Backbone, Inputs, cast_inputs
+from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
 from backbones.llama import sum_candidates
 from backbones.scoring import cut, edge_log_probs, summed_losses
+from methods.base import InputMethod
 
 CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of the cross-attention's keys
 
@@ -34,7 +35,7 @@ class T5(Backbone):
             hidden = hidden * (self.model.model_dim**-0.5)
         return self.model.lm_head(hidden)
 
-    def losses(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None
         embeds, mask = self.encoder_inputs(batch, inputs)
         return self.losses_from(embeds, mask, batch.target, batch.target_mask, batch.source_mask)
@@ -48,9 +49,12 @@ class T5(Backbone):
         hidden = self._decode(torch.cat([start, target[:, :-1]], 1), encoded, mask)
         return summed_losses(hidden, target, target_mask, self.head_logits)
 
-    def encoder_inputs(self, batch: Batch, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def encoder_inputs(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         """What the encoder reads, (B, m + S, d), and its mask."""
-        return cast_inputs(inputs, self.embed(batch.source), batch.source_mask, batch.source, None)
+        return inputs(self.source(batch))
+
+    def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        return self.model.encoder(input_ids=ids).last_hidden_state.mean(1)
 
     def encode(self, embeds: Tensor, mask: Tensor, source_mask: Tensor) -> Tensor:
         """Encoder states (B, m + S, d)."""
@@ -66,7 +70,7 @@ class T5(Backbone):
         """What the decoder starts from."""
         return int(self.model.config.decoder_start_token_id)
 
-    def rank(self, batch: Batch, inputs: Inputs) -> Tensor:
+    def rank(self, batch: Batch, inputs: InputMethod) -> Tensor:
         assert batch.choices is not None and batch.choices_mask is not None
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
@@ -106,7 +110,7 @@ class T5(Backbone):
             scores[real] = edge_log_probs(hidden[real], slots, chosen[:, 1:][real], self.head_logits)
         return scores
 
-    def generate(self, batch: Batch, inputs: Inputs, max_new_tokens: int) -> list[list[int]]:
+    def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
         hidden, cache = self._first_step(encoded, mask)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone, NoPrompt
 from backbones.batch import Batch
 from backbones.fold import Folder
+from methods.base import InputMethod, Method
 
 HEAD = "head."  # prefix of the head's tensors in a saved state
 
@@ -18,33 +19,17 @@ class Tuned(nn.Module):
     """A frozen backbone with a method on it.
 
     Args:
-        backbone: frozen; changed in place by weight-level methods and deep prefixes.
-        method: a methods.base.InputMethod or LayerMethod, a backbones.weight_level.WeightLevel, or None (zero-shot).
-
-    Raises:
-        ValueError: the method is of an unknown kind.
+        backbone: frozen; some methods change it in place (it then says ``changed``).
+        method: attaches itself to the backbone; None = zero-shot.
     """
 
-    def __init__(self, backbone: Backbone, method: Any = None) -> None:
+    def __init__(self, backbone: Backbone, method: Method | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.method: Any = method
-        self.inputs: Any = NoPrompt()
+        found = method.attach(backbone) if method is not None else None
+        self.inputs: InputMethod = NoPrompt() if found is None else found
         self.fold = Folder()
-        kind = getattr(method, "kind", None)
-        if kind == "input":
-            self.inputs = method
-        elif kind == "layer":
-            from backbones.prefix import attach
-
-            attach(backbone, method)
-        elif kind == "weight":
-            self.inputs = method.attach(backbone) or self.inputs
-        elif method is not None:
-            raise ValueError(
-                f"method {type(method).__name__} has kind {kind!r}; allowed are input, layer and weight "
-                "(the class attribute `kind`)."
-            )
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Summed target cross-entropy over the whole vocabulary (B,) and number of target tokens (B,).
@@ -54,7 +39,7 @@ class Tuned(nn.Module):
         """
         return self.backbone.losses(batch, self.inputs)
 
-    def _evaluated(self) -> Any:
+    def _evaluated(self) -> InputMethod:
         """The input-level method as evaluation runs it: folded where it can be (not while its dropout is on)."""
         return self.inputs if self.training else self.fold(self.inputs, self.backbone.embedding.weight)
 

@@ -13,20 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.base import Backbone, Inputs
+from backbones.base import Backbone
 from backbones.projections import find, shapes
-from methods.base import Facts, Method
+from methods.base import Facts, InputMethod, Method
 
 
 class WeightLevel(Method):
     """A method that lives inside the model: its tensors are made when it is attached.
 
     Attributes:
-        kind: ``weight``.
         own: modules whose training mode follows this method, not the frozen backbone (their dropout is the method's).
     """
-
-    kind: ClassVar[str] = "weight"
 
     def __init__(
         self, facts: Facts, *, init_rows: Tensor | None = None, generator: torch.Generator | None = None
@@ -38,11 +35,12 @@ class WeightLevel(Method):
         self.tensors: dict[str, nn.Parameter] = {}
         self.own: list[nn.Module] = []
 
-    def attach(self, backbone: Backbone) -> Inputs | None:
+    def attach(self, body: Any) -> InputMethod | None:
         """Make the tensors and put them into the backbone's model (its random state does not touch the global one)."""
+        body.changed, body.removable = True, False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.tensors = dict(self.place(backbone))
+            self.tensors = dict(self.place(body))
         for parameter in self.tensors.values():
             parameter.requires_grad_(True)
         return None

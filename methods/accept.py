@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Facts, InputMethod, rows_of
+from methods.base import Facts, InputMethod
+from methods.source import Source
 
 
 def widest(width: int, limit: int) -> int:
@@ -157,19 +158,16 @@ class ACCEPT(InputMethod):
         groups = {g: [p for n, p in named.items() if n.startswith(g)] for g in ("prompt", "offset")}
         return {name: tensors for name, tensors in groups.items() if tensors}
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """P, (m, d)."""
         assert self.prompt_weights is not None and self.prompt_codebooks is not None
         return compose(self.prompt_weights, self.prompt_codebooks)
 
-    def offset(self, embeds: Tensor, ids: Tensor, rows: Tensor | None) -> Tensor | None:
-        """Delta for the positions of the batch, (T, d) or (B, T, d)."""
+    def position_offsets(self, count: int) -> Tensor | None:
+        """Delta at the first `count` positions, (count, d)."""
         if self.offset_weights is None or self.offset_codebooks is None:
             return None
-        if rows is None:  # only the rows in use are composed
-            used = rows_of(self.offset_weights, None, embeds.shape[1])
-            return compose(used, self.offset_codebooks)
-        return rows_of(compose(self.offset_weights, self.offset_codebooks), rows, embeds.shape[1])
+        return compose(self.offset_weights[:count], self.offset_codebooks)
 
 
 def _sizes(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Facts, InputMethod, prompt_parameter
+from methods.source import Source
 
 
 class ADePT(InputMethod):
@@ -76,21 +77,13 @@ class ADePT(InputMethod):
         offset = [self.w1, self.b1, self.w2, self.b2]
         return {"offset": offset} if self.prompt is None else {"prompt": [self.prompt], "offset": offset}
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """P, (m, d)."""
         assert self.prompt is not None
         return self.prompt
 
-    def offset(self, embeds: Tensor, ids: Tensor, rows: Tensor | None) -> Tensor:
-        """f(X), (B, T, d)."""
+    def token_offset(self, embeds: Tensor) -> Tensor:
+        """f(x) of every token, (..., d); at inference it folds into a private table E + f(E)."""
         hidden = embeds.to(self.w1.dtype) @ self.w1 + self.b1
         hidden = F.relu(F.dropout(hidden, self.dropout, self.training))
         return hidden @ self.w2 + self.b2
-
-    def fold(self, table: Tensor) -> Tensor:
-        """E + f(E) for the whole vocabulary, (V, d), without dropout; for the encoder input alone.
-
-        T5's decoder and head share the embedding table: theirs stays as it is.
-        """
-        hidden = F.relu(table.to(self.w1.dtype) @ self.w1 + self.b1)
-        return table + (hidden @ self.w2 + self.b2).to(table.dtype)

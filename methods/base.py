@@ -1,9 +1,10 @@
 """What a method is: trainable tensors over the facts of a frozen backbone, and nothing else.
 
-Two kinds live here. An input-level method changes what the backbone reads (soft prompts in front of the token
-embeddings, offsets on them); a layer-level method gives every attention layer keys and values to put in front.
-A method never sees a task, a tokenizer or a trainer. It is a pure function of its own tensors (no caches, nothing
-in place), so that copies of it can be stacked.
+A method says what it does to a backbone by `attach`. An input-level method changes what the backbone reads (soft
+prompts in front of the token embeddings, offsets on them) and attaches as itself; a layer-level method fills the
+attention layers' slots with keys and values; another may change hidden states or projections, or do several of these.
+A method never sees a task, a target, a tokenizer or a trainer. It is a pure function of its own tensors and the source
+(no caches, nothing in place), so that copies of it can be stacked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from methods.source import Prompts, Source
 
 
 class Facts(Protocol):
@@ -56,6 +59,17 @@ class Facts(Protocol):
         """The backbone's hidden dropout probability."""
 
 
+class Body(Protocol):
+    """What a method may do to a frozen backbone when it attaches (`backbones.base.Backbone` is the concrete class)."""
+
+    @property
+    def facts(self) -> Any:
+        """The backbone's `Facts`."""
+
+    def take_prefix(self, method: LayerMethod) -> None:
+        """Fill the slot of every self-attention with a layer-level method's keys and values."""
+
+
 _NOT_OPTIONS = ("self", "facts", "init_rows", "generator")
 
 
@@ -75,13 +89,11 @@ class Method(nn.Module):
     here), and `generator`, the source of all its random numbers.
 
     Attributes:
-        kind: `input` or `layer`.
         choices: Allowed values of options that have a closed set.
         position_indexed: Whether it has a row per source position, and so a `max_source_length`.
         needs_source: Whether it only makes sense when started from another run (`method.init_from`).
     """
 
-    kind: ClassVar[str] = ""
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {}
     position_indexed: ClassVar[bool] = False
     needs_source: ClassVar[bool] = False
@@ -106,6 +118,15 @@ class Method(nn.Module):
         """Parameter groups by the names they have under `method.lr`."""
         raise TypeError(f"{type(self).__name__} must name its parameter groups: define the method `groups`.")
 
+    def attach(self, body: Body) -> InputMethod | None:
+        """Put the method on a frozen backbone, once.
+
+        Returns:
+            The input-level method that the backbone reads through (itself, or a part of a composite); None = the
+            backbone reads its tokens as they are.
+        """
+        raise TypeError(f"{type(self).__name__} must say what it does to a backbone: define the method `attach`.")
+
     def watch(self) -> None:
         """Note from now on what `diagnostics` tells (the runner asks for it once, on a few examples)."""
 
@@ -115,56 +136,102 @@ class Method(nn.Module):
 
 
 class InputMethod(Method):
-    """A method that changes the embeddings the frozen backbone reads.
+    """A method that changes the embeddings the frozen backbone reads: [prompt; X + offsets].
 
-    A subclass gives `prompt_vectors` (what stands in front) and may give `offset` (what is added to the tokens).
+    A subclass gives any of three parts: `prompts` (what stands in front), `position_offsets` and `token_offset` (what
+    is added to tokens). Each is given no more than it may depend on.
 
     Attributes:
         prompt_slots: m, the number of positions put in front.
-        offset_generated: Decoder-only models: whether target tokens at scoring and generation get `shift` too.
+        offset_generated: Decoder-only models: whether answer tokens at scoring and generation get `token_offset` too.
         row_alignment: Decoder-only models, position-indexed methods: `source_end` or `right_edge`.
-        max_source_length: s of a position-indexed offset (its rows); 0 where there is none.
+        max_source_length: s, the rows of `position_offsets`; 0 where there are none.
     """
 
-    kind: ClassVar[str] = "input"
     prompt_slots: int = 0
     offset_generated: bool = True
     row_alignment: str = "source_end"
     max_source_length: int = 0
 
-    def prompt_vectors(self) -> Tensor:
-        """The (m, d) vectors in front of the tokens."""
-        raise TypeError(f"{type(self).__name__} must define `prompt_vectors`, the (m, d) tensor put in front.")
+    def attach(self, body: Body) -> InputMethod | None:
+        """The backbone reads through this method."""
+        return self
 
-    def offset(self, embeds: Tensor, ids: Tensor, rows: Tensor | None) -> Tensor | None:
-        """What is added to the token embeddings, (B, T, d) or (T, d); None = nothing."""
+    def prompts(self, source: Source) -> Tensor | Prompts:
+        """What stands in front of the source: (m, d) for all examples, (B, m, d) one prompt each, or `Prompts`."""
+        raise TypeError(f"{type(self).__name__} must define `prompts`: the (m, d) or (B, m, d) tensor put in front.")
+
+    def position_offsets(self, count: int) -> Tensor | None:
+        """What is added at the first `count` (at most s) rows, (count, d); None = nothing."""
         return None
 
+    def token_offset(self, embeds: Tensor) -> Tensor | None:
+        """What is added to tokens, a function of each token's embedding alone: (..., d) -> (..., d); None = nothing.
+
+        Answer tokens of decoder-only models pass through it too, and the whole vocabulary when it is folded into a
+        table: no token may see another one here.
+        """
+        return None
+
+    def read(self, source: Source) -> Prompts | None:
+        """The prompts in the precision of the source's embeddings; None where m = 0.
+
+        Raises:
+            ValueError: They are not of `prompt_slots` vectors of the backbone's width.
+        """
+        if self.prompt_slots == 0:
+            return None
+        made = Prompts.of(self.prompts(source), len(source))
+        wanted = (self.prompt_slots, source.embeds.shape[2])
+        if made.vectors.shape[1:] != wanted:
+            raise ValueError(
+                f"{type(self).__name__} gave prompts of shape {tuple(made.vectors.shape)}; with prompt_slots="
+                f"{self.prompt_slots} and width {wanted[1]} the last two must be {wanted}."
+            )
+        return Prompts(made.vectors.to(source.embeds.dtype), made.index, made.mask)
+
     def shift(self, embeds: Tensor, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The additive part alone, X -> X' (generated tokens pass through this one).
+        """The additive part alone, X -> X'.
 
         Args:
             embeds: Frozen token embeddings (B, T, d).
             ids: Token ids (B, T).
             rows: Row of a position-indexed offset for every token (B, T), -1 = none; None = 0..T-1.
         """
-        added = self.offset(embeds, ids, rows)
         # Out of place: an in-place addition breaks under gradient checkpointing and hooks.
-        return embeds if added is None else embeds + added.to(embeds.dtype)
+        added = self.token_offset(embeds)
+        if added is not None:
+            embeds = embeds + added.to(embeds.dtype)
+        return self._placed(embeds, rows)
 
-    def forward(self, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, T, d) and mask (B, T) -> (B, m+T, d) and (B, m+T): [prompt; shifted tokens]."""
-        shifted = self.shift(embeds, ids, rows)
-        if self.prompt_slots == 0:
-            return shifted, mask
-        batch = embeds.shape[0]
-        prompt = self.prompt_vectors().to(embeds.dtype).unsqueeze(0).expand(batch, -1, -1)
-        seen = mask.new_ones(batch, self.prompt_slots)
-        return torch.cat([prompt, shifted], dim=1), torch.cat([seen, mask], dim=1)
+    def answered(self, embeds: Tensor, ids: Tensor) -> Tensor:
+        """Answer tokens of decoder-only models at scoring and generation, (B, T, d); without offsets by position."""
+        if not self.offset_generated:
+            return embeds  # an author's code adds offsets in the prefill alone
+        return self.shift(embeds, ids, torch.full_like(ids, -1))
 
-    def fold(self, table: Tensor) -> Tensor | None:
-        """A private embedding table (V, d) that gives `shift` by look-up alone; None where there is none."""
-        return None
+    def _placed(self, embeds: Tensor, rows: Tensor | None) -> Tensor:
+        """X + the offsets by position."""
+        size, length = self.max_source_length, embeds.shape[1]
+        if size and rows is None and length > size:
+            raise ValueError(
+                f"A batch of {length} tokens has no offset rows beyond {size}. Truncate to "
+                f"method.max_source_length={size}, or raise that option."
+            )
+        # Without `rows`, slicing equals padding every row to s: offsets on padding are masked everywhere.
+        table = self.position_offsets(length if rows is None else size) if size else None
+        if table is None:
+            return embeds
+        added = table if rows is None else rows_of(table, rows)
+        return embeds + added.to(embeds.dtype)
+
+    def forward(self, source: Source) -> tuple[Tensor, Tensor]:
+        """What the backbone reads, (B, m+T, d), and its mask (B, m+T): [prompt; shifted tokens]."""
+        shifted, prompts = self.shift(source.embeds, source.ids, source.rows), self.read(source)
+        if prompts is None:
+            return shifted, source.mask
+        front = prompts.by_row(len(source))
+        return torch.cat([front, shifted], dim=1), torch.cat([prompts.seen(source.mask), source.mask], dim=1)
 
 
 class LayerMethod(Method):
@@ -178,11 +245,15 @@ class LayerMethod(Method):
         position_shift: Encoders: whether absolute positions of the text start at l (as in P-tuning v2's code).
     """
 
-    kind: ClassVar[str] = "layer"
     prefix_length: int = 0
     needs_summary: bool = False
     gate_source: str = "auto"
     position_shift: bool = False
+
+    def attach(self, body: Body) -> InputMethod | None:
+        """Every self-attention gets its prefix; tokens are read as they are."""
+        body.take_prefix(self)
+        return None
 
     def prefix(self, stack: str, layer: int, batch: int, summary: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, each (B, l, kv_heads, head_dim).
@@ -223,26 +294,6 @@ def prompt_parameter(
     return nn.Parameter(init_rows.detach().to(torch.float32).clone())
 
 
-def rows_of(table: Tensor, rows: Tensor | None, length: int) -> Tensor:
-    """Pick the rows of a position-indexed offset table.
-
-    Args:
-        table: (s, d).
-        rows: (B, T) with -1 = no offset, or None = the first `length` rows (right padding).
-        length: T.
-
-    Returns:
-        (T, d) where `rows` is None, else (B, T, d).
-
-    Raises:
-        ValueError: If `rows` is None and the batch is longer than the table.
-    """
-    if rows is not None:
-        return F.embedding(rows.clamp_min(0), table) * (rows >= 0).unsqueeze(-1).to(table.dtype)
-    if length > table.shape[0]:
-        raise ValueError(
-            f"A batch of {length} tokens has no offset rows beyond {table.shape[0]}. Truncate to "
-            f"method.max_source_length={table.shape[0]}, or raise that option."
-        )
-    # Slicing equals padding every row to s: offsets on padding are masked everywhere.
-    return table[:length]
+def rows_of(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, T) of a position-indexed offset table (s, d), -1 = no offset: (B, T, d)."""
+    return F.embedding(rows.clamp_min(0), table) * (rows >= 0).unsqueeze(-1).to(table.dtype)

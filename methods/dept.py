@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from methods.base import Facts, InputMethod, prompt_parameter, rows_of
+from methods.base import Facts, InputMethod, prompt_parameter
+from methods.source import Source
 
 
 class DePT(InputMethod):
@@ -87,15 +88,13 @@ class DePT(InputMethod):
         kept = {name: [p for p in tensors if p is not None] for name, tensors in groups.items()}
         return {name: tensors for name, tensors in kept.items() if tensors}
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """P, (m, d)."""
         assert self.prompt is not None
         return self.prompt
 
-    def offset(self, embeds: Tensor, ids: Tensor, rows: Tensor | None) -> Tensor | None:
-        """c A B for the positions of the batch, (T, d) or (B, T, d)."""
+    def position_offsets(self, count: int) -> Tensor | None:
+        """c A B at the first `count` positions, (count, d)."""
         if self.offset_a is None or self.offset_b is None:
             return None
-        if rows is None:  # the slice is taken before the product: only the rows in use are computed
-            return self.scale * (rows_of(self.offset_a, None, embeds.shape[1]) @ self.offset_b)
-        return rows_of(self.scale * (self.offset_a @ self.offset_b), rows, embeds.shape[1])
+        return self.scale * (self.offset_a[:count] @ self.offset_b)

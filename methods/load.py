@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.base import Facts, Method, option_defaults
+from methods.base import Facts, InputMethod, Method, option_defaults
 
 _IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos", "options")
 _DOCUMENTATION = (
@@ -39,6 +39,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 _MAY_BE_NULL = ("prompt_length",)  # conf/method/own.yaml has it for methods with a prompt; null where there is none
+
+_THE_BACKBONES_OWN = ("forward", "read", "shift", "answered")
+_OLD_NAMES = {
+    "prompt_vectors": "prompts(source)",
+    "offset": "position_offsets(count) or token_offset(embeds)",
+    "fold": "done by itself for token_offset",
+    "prompt_depends_on_input": "told by the shape of prompts(source): (m, d) shared, (B, m, d) one for each example",
+}
 
 NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
@@ -130,7 +138,7 @@ def count(method_config: Mapping[str, Any], facts: Facts) -> int:
 
 def budget_note(method_config: Mapping[str, Any], facts: Facts, vectors: int = 100) -> str | None:
     """A sentence where an input-level method costs more than `vectors` prompt vectors (the papers' 100); else None."""
-    if getattr(_class_of(method_config), "kind", "") != "input":
+    if not issubclass(_class_of(method_config), InputMethod):
         return None
     total, budget = count(method_config, facts), vectors * facts.width
     if total <= budget:
@@ -173,8 +181,25 @@ def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
     missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
     said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]
     said += _wrong_types(cls, options) + _outside_choices(cls, options)
+    said += _past_the_contract(cls)
     # The method's own checks may read any option, so they run on well-named and well-typed ones only.
     return said or list(cls.check(options, facts))  # type: ignore[attr-defined]
+
+
+def _past_the_contract(cls: type) -> list[str]:
+    """What an input-level method defines that no backbone would call, or that only some would."""
+    if not issubclass(cls, InputMethod):
+        return []
+    name, said = cls.__name__, []
+    if kept := [n for n in _THE_BACKBONES_OWN if getattr(cls, n) is not getattr(InputMethod, n)]:
+        said.append(
+            f"{name} overrides {', '.join(kept)}, which not every family calls; define prompts(source), "
+            "position_offsets(count) or token_offset(embeds) instead (methods/base.py, InputMethod)."
+        )
+    if old := [n for n in _OLD_NAMES if hasattr(cls, n)]:
+        told = ", ".join(f"{n} is now {_OLD_NAMES[n]}" for n in old)
+        said.append(f"{name} defines what no backbone calls any more: {told} (methods/base.py, InputMethod).")
+    return said
 
 
 def _class_of(method_config: Mapping[str, Any]) -> type:

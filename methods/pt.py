@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Facts, InputMethod, prompt_parameter
+from methods.source import Source
 
 
 class PT(InputMethod):
@@ -49,7 +50,7 @@ class PT(InputMethod):
         """One group: `prompt`."""
         return {"prompt": list(self.parameters())}
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """P, (l, d)."""
         assert self.prompt is not None
         return self.prompt

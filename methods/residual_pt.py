@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Facts, InputMethod, prompt_parameter
+from methods.source import Source
 
 
 class ResidualPT(InputMethod):
@@ -67,7 +68,7 @@ class ResidualPT(InputMethod):
         network = [self.w1, self.b1, self.w2, self.b2, self.norm_weight, self.norm_bias]
         return {"prompt": [self.prompt], "network": network}
 
-    def prompt_vectors(self) -> Tensor:
+    def prompts(self, source: Source) -> Tensor:
         """P', (m, d)."""
         assert self.prompt is not None
         hidden = F.relu(F.linear(self.prompt, self.w1, self.b1))

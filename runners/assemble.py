@@ -180,12 +180,14 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
     method = build_method(config, backbone) if capabilities(config.method).trains else None
-    if getattr(method, "kind", None) in ("layer", "weight"):
-        KEPT.forget()  # these change the model in place
     backbone.backbone_dropout = config.runner.backbone_dropout
     if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
         backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
-    tuned = Tuned(backbone, method)
+    try:
+        tuned = Tuned(backbone, method)
+    finally:
+        if backbone.changed:  # it serves no other run
+            KEPT.forget()
     if config.method.get("init_from"):
         start_from(tuned, config)
     if config.task.kind == "tagging":

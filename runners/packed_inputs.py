@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from methods.base import InputMethod
+from methods.source import Prompts, Source
 
-class PackedInputs(nn.Module):
+
+class PackedInputs(InputMethod):
     """What a backbone sees of K runs that share its forward passes.
 
     Rows of one method stand together. Prompts of different lengths are brought to the longest one by masked slots in
@@ -17,26 +19,20 @@ class PackedInputs(nn.Module):
     it would be alone (relative distances, in T5's biases and LLaMA's rotations, do not change).
 
     Args:
-        methods: K input-level methods (methods.base.InputMethod); they may be of different classes.
+        methods: K input-level methods; they may be of different classes.
 
     Raises:
         ValueError: methods with an offset by position disagree on its rows or their alignment.
     """
 
-    kind: ClassVar[str] = "input"
-    offset_generated = True  # each method's own switch is read in `shift`
-
-    def __init__(self, methods: Sequence[Any]) -> None:
+    def __init__(self, methods: Sequence[InputMethod]) -> None:
         super().__init__()
         self.methods = nn.ModuleList(methods)
         shapes = {(m.max_source_length, m.row_alignment) for m in methods if m.max_source_length}
         if len(shapes) > 1:
             raise ValueError(f"packed methods have different offsets by position: {sorted(shapes)}")
-        self.max_source_length: int
-        self.row_alignment: str
         self.max_source_length, self.row_alignment = shapes.pop() if shapes else (0, "source_end")
-        self.owners: Tensor | None = None
-        self._used: list[tuple[Any, int]] = []
+        self._used: list[tuple[InputMethod, int]] = []
 
     def use(self, members: Sequence[int], rows: Sequence[int]) -> None:
         """Say whose rows come next.
@@ -45,43 +41,45 @@ class PackedInputs(nn.Module):
             members: which methods, in the order of their rows.
             rows: how many rows each has (at least one).
         """
-        self._used = [(self.methods[index], count) for index, count in zip(members, rows, strict=True) if count]
-        counts = torch.tensor([count for _, count in self._used])
-        device = next(self.parameters()).device
-        self.owners = torch.arange(len(counts)).repeat_interleave(counts).to(device)
+        pairs = zip(members, rows, strict=True)
+        self._used = [(self.methods[index], count) for index, count in pairs if count]  # type: ignore[misc]
 
     @property
-    def prompt_slots(self) -> int:
+    def prompt_slots(self) -> int:  # type: ignore[override]
         """m of the longest prompt in use."""
-        return max(method.prompt_slots for method, _ in self._used)
+        return max((method.prompt_slots for method, _ in self._used), default=0)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """All tensors as one group (each run has an optimiser of its own; nothing trains this one)."""
         return {"packed": list(self.parameters())}
 
-    def forward(self, embeds: Tensor, mask: Tensor, ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, T, d), (B, T), (B, T), (B, T) -> prompts in front: (B, m + T, d), (B, m + T)."""
-        out, seen, start = [], [], 0
+    def _blocks(self) -> Iterator[tuple[InputMethod, int, slice]]:
+        start = 0
         for method, count in self._used:
-            part = slice(start, start + count)
-            wide, wide_mask = method(embeds[part], mask[part], ids[part], None if rows is None else rows[part])
-            lacking = self.prompt_slots - method.prompt_slots
-            if lacking:
-                wide = torch.cat([wide.new_zeros(count, lacking, wide.shape[2]), wide], 1)
-                wide_mask = torch.cat([wide_mask.new_zeros(count, lacking), wide_mask], 1)
-            out.append(wide.to(embeds.dtype))
-            seen.append(wide_mask)
+            yield method, count, slice(start, start + count)
             start += count
-        return torch.cat(out), torch.cat(seen)
+
+    def prompts(self, source: Source) -> Prompts:
+        """The prompts of all methods in use; each row has one of its own method's."""
+        made, masks, owners, first = [], [], [], 0
+        for method, count, rows in self._blocks():
+            own = method.read(source.part(rows))
+            if own is None:
+                own = Prompts(source.embeds.new_zeros(1, 0, source.embeds.shape[2]))
+            kinds, lacking = len(own.vectors), self.prompt_slots - own.slots
+            real = source.mask.new_ones(kinds, own.slots) if own.mask is None else own.mask
+            made.append(torch.cat([own.vectors.new_zeros(kinds, lacking, own.vectors.shape[2]), own.vectors], 1))
+            masks.append(torch.cat([real.new_zeros(kinds, lacking), real], 1))
+            index = source.mask.new_zeros(count) if own.index is None else own.index
+            owners.append(index + first)
+            first += kinds
+        return Prompts(torch.cat(made), torch.cat(owners), torch.cat(masks))
 
     def shift(self, embeds: Tensor, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The additive part of generated tokens, row by row: (B, T, d) -> (B, T, d)."""
-        out, start = [], 0
-        for method, count in self._used:
-            part = slice(start, start + count)
-            own = embeds[part]
-            if method.offset_generated:
-                own = method.shift(own, ids[part], None if rows is None else rows[part]).to(embeds.dtype)
-            out.append(own)
-            start += count
-        return torch.cat(out)
+        """The additive part, row by row: (B, T, d) -> (B, T, d)."""
+        parts = [m.shift(embeds[r], ids[r], None if rows is None else rows[r]) for m, _, r in self._blocks()]
+        return torch.cat(parts)
+
+    def answered(self, embeds: Tensor, ids: Tensor) -> Tensor:
+        """Answer tokens, row by row (each method's own `offset_generated` counts)."""
+        return torch.cat([method.answered(embeds[rows], ids[rows]) for method, _, rows in self._blocks()])

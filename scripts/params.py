@@ -22,6 +22,7 @@ from backbones.tuned import Tuned
 from conf.compose import compose, typed
 from conf.resolve import ConfigError
 from methods import load
+from methods.base import InputMethod
 
 SHOWN = 40  # tensors that are listed one by one
 VECTORS = 100  # the papers' budget: as many prompt vectors
@@ -34,7 +35,7 @@ def tensors_of(method: dict[str, Any], config: BackboneConfig, facts: Facts) -> 
     architecture (`hub_*`), nothing is listed for them.
     """
     made = load.build(method, facts, None, torch.Generator().manual_seed(0))
-    if made.kind != "weight":
+    if any(True for _ in made.parameters()):  # others make theirs when they are attached
         return {name: tuple(p.shape) for name, p in made.named_parameters()}
     if not config.architecture:
         return {}
@@ -93,7 +94,7 @@ def _held_against(method: dict[str, Any], facts: Facts, total: int) -> list[str]
         said.append(f"backbone: {facts.parameters:,} parameters ({100 * total / facts.parameters:.4f} % of them)")
     if facts.family == "encoder":
         said.append(f"head, counted apart: {facts.width + 1:,} per output")
-    if getattr(load.method_class(method.get("target"), method.get("path")), "kind", "") == "input":
+    if issubclass(load.method_class(method.get("target"), method.get("path")), InputMethod):
         budget = VECTORS * facts.width
         left = budget - total
         word = "exactly" if left == 0 else f"{abs(left):,} {'under' if left > 0 else 'over'}"

@@ -74,7 +74,15 @@ def pairs() -> list[tuple[str, str]]:
     return [(m, b) for m in METHODS for b in BACKBONES if not refusals(m, b)]
 
 
-def tuned(method: str, name: str, *, seed: int = 3, stir: bool = True, dtype: torch.dtype = torch.float32) -> Tuned:
+def tuned(
+    method: str,
+    name: str,
+    *,
+    seed: int = 3,
+    stir: bool = True,
+    dtype: torch.dtype = torch.float32,
+    options: dict[str, Any] | None = None,
+) -> Tuned:
     """A method on a fresh tiny backbone, in evaluation mode.
 
     Args:
@@ -83,9 +91,12 @@ def tuned(method: str, name: str, *, seed: int = 3, stir: bool = True, dtype: to
         seed: of the method's tensors.
         stir: move every tensor off its start (some start at zero, where much of a forward cannot be seen).
         dtype: precision of the frozen weights.
+        options: of the method, over its small sizes.
     """
     bare = backbone(name, dtype)
-    made = load.build(method_config(method, name), bare.facts, None, torch.Generator().manual_seed(seed))
+    made = load.build(
+        method_config(method, name) | (options or {}), bare.facts, None, torch.Generator().manual_seed(seed)
+    )
     whole = Tuned(bare, made).eval()
     if stir:
         generator = torch.Generator().manual_seed(99)

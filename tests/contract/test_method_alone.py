@@ -17,6 +17,7 @@ from backbones.config import Facts
 from conf.resolve import _fill
 from methods import load
 from methods.base import InputMethod, LayerMethod, Method, option_defaults, stacks_of
+from methods.source import Source
 from tests.sizes import tiny
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
@@ -50,7 +51,7 @@ def seen(method: Method) -> list[Tensor]:
     if isinstance(method, InputMethod):
         embeds = torch.randn(3, 4, 8, generator=generator)
         mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]])
-        return list(method(embeds, mask, torch.arange(12).view(3, 4) % 11))
+        return list(method(Source(embeds, torch.arange(12).view(3, 4) % 11, mask)))
     assert isinstance(method, LayerMethod)
     summary = torch.randn(3, 8, generator=generator) if method.needs_summary else None
     stacks = stacks_of(FAMILIES[method_family(method)])
@@ -115,7 +116,7 @@ def test_shapes_and_precision(name: str, family: str) -> None:
     if isinstance(method, InputMethod):
         out, mask = seen(method)
         assert out.shape == (3, method.prompt_slots + 4, facts.width) and mask.shape == out.shape[:2]
-        half, _ = method(torch.randn(1, 4, 8, dtype=torch.bfloat16), torch.ones(1, 4), torch.zeros(1, 4).long())
+        half, _ = method(Source(torch.randn(1, 4, 8).bfloat16(), torch.zeros(1, 4).long(), torch.ones(1, 4)))
         assert half.dtype == torch.bfloat16 and bool(half.isfinite().all())
     else:
         assert isinstance(method, LayerMethod) and method.prefix_length > 0

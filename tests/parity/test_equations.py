@@ -17,6 +17,7 @@ from methods.dept import DePT
 from methods.prefix import Prefix
 from methods.pt import PT
 from methods.residual_pt import ResidualPT
+from methods.source import Source
 from tests.sizes import tiny
 
 B, T, S, D, M, R = 2, 4, 6, 8, 3, 2
@@ -61,7 +62,7 @@ NOTHING = [[[0.0] * D] * T] * B
 def test_pt() -> None:
     method = PT(tiny(), prompt_length=M)
     p, (embeds, mask, ids) = double(method), text()
-    out, out_mask = method(embeds, mask, ids)
+    out, out_mask = method(Source(embeds, ids, mask))
     same(out, joined(p["prompt"], embeds, NOTHING))
     assert out_mask.tolist() == [[1] * M + row for row in mask.tolist()]
 
@@ -75,7 +76,7 @@ def test_dept(scale: str, c: float, rows: list[list[int]] | None) -> None:
     table = [[c * v for v in row] for row in ab]
     which = rows or [list(range(T))] * B
     added = [[table[r] if r >= 0 else [0.0] * D for r in row] for row in which]
-    out, _ = method(embeds, mask, ids, None if rows is None else torch.tensor(rows))
+    out, _ = method(Source(embeds, ids, mask, None if rows is None else torch.tensor(rows)))
     same(out, joined(p["prompt"], embeds, added))
 
 
@@ -89,9 +90,12 @@ def test_adept() -> None:
         return [sum(hidden[k] * p["w2"][k][j] for k in range(R)) + p["b2"][j] for j in range(D)]
 
     added = [[f(x) for x in example] for example in embeds.tolist()]
-    same(method(embeds, mask, ids)[0], joined(p["prompt"], embeds, added))
+    same(method(Source(embeds, ids, mask))[0], joined(p["prompt"], embeds, added))
     table = torch.randn(11, D, dtype=torch.float64)
-    same(method.fold(table), [[x + y for x, y in zip(row, f(row), strict=True)] for row in table.tolist()])
+    same(
+        table + method.token_offset(table),
+        [[x + y for x, y in zip(row, f(row), strict=True)] for row in table.tolist()],
+    )
 
 
 @pytest.mark.parametrize("rows", [None, [[2, 3, 4, 5], [5, -1, 0, -1]]])
@@ -119,7 +123,7 @@ def test_accept(rows: list[list[int]] | None) -> None:
     delta = composed(p["offset_weights"], p["offset_codebooks"], S, 2, 5)
     which = rows or [list(range(T))] * B
     added = [[delta[r] if r >= 0 else [0.0] * D for r in row] for row in which]
-    out, _ = method(embeds, mask, ids, None if rows is None else torch.tensor(rows))
+    out, _ = method(Source(embeds, ids, mask, None if rows is None else torch.tensor(rows)))
     same(out, joined(prompt, embeds, added))
 
 
@@ -134,7 +138,7 @@ def test_residual_pt() -> None:
         variance = sum((v - mean) ** 2 for v in out) / D
         normal = [(v - mean) / math.sqrt(variance + 1e-5) for v in out]
         prompt.append([x[j] + normal[j] * p["norm_weight"][j] + p["norm_bias"][j] for j in range(D)])
-    same(method(embeds, mask, ids)[0], joined(prompt, embeds, NOTHING))
+    same(method(Source(embeds, ids, mask))[0], joined(prompt, embeds, NOTHING))
 
 
 FAMILIES = [("t5", "encoder"), ("t5", "decoder"), ("llama", "decoder"), ("encoder", "encoder")]

@@ -14,6 +14,7 @@ from backbones.tuned import Tuned
 from methods.apt import APT
 from methods.prefix import Prefix
 from methods.pt import PT
+from methods.source import Prompts, Source
 from tasks.encode import IGNORE, Encoded
 from tests.contract import rig
 
@@ -85,10 +86,8 @@ def test_prompts_keep_the_first_token_first() -> None:
     class Hidden(NoPrompt):
         prompt_slots = 3
 
-        def __call__(self, embeds: Any, mask: Any, ids: Any, rows: Any = None) -> Any:
-            return torch.cat([embeds.new_ones(len(ids), 3, 64), embeds], 1), torch.cat(
-                [mask.new_zeros(len(ids), 3), mask], 1
-            )
+        def prompts(self, source: Source) -> Prompts:
+            return Prompts(torch.ones(1, 3, 64), mask=torch.zeros(1, 3, dtype=torch.long))
 
     for kind in ("bert", "roberta"):
         backbone = encoder(kind).eval()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from backbones.fold import Folded, Folder
 from backbones.tuned import Tuned
 from methods.accept import ACCEPT
 from methods.adept import ADePT
@@ -17,6 +18,7 @@ from methods.dept import DePT
 from methods.prefix import Prefix
 from methods.pt import PT
 from methods.residual_pt import ResidualPT
+from methods.source import Source
 from methods.spot import SPoT
 from tests.contract import rig
 from tests.sizes import tiny
@@ -57,7 +59,7 @@ def test_dept_with_b_zero_equals_pt() -> None:
     assert isinstance(dept, DePT) and dept.offset_b is not None and dept.prompt is not None
     dept.offset_b.data.zero_()
     pt = PT(tiny(), prompt_length=M, init_rows=dept.prompt)
-    for ours, theirs in zip(dept(embeds, mask, ids), pt(embeds, mask, ids), strict=True):
+    for ours, theirs in zip(dept(Source(embeds, ids, mask)), pt(Source(embeds, ids, mask)), strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -67,7 +69,7 @@ def test_adept_with_w2_and_b2_zero_equals_pt() -> None:
     adept.w2.data.zero_()
     adept.b2.data.zero_()
     pt = PT(tiny(), prompt_length=M, init_rows=adept.prompt)
-    assert torch.equal(adept(embeds, mask, ids)[0], pt(embeds, mask, ids)[0])
+    assert torch.equal(adept(Source(embeds, ids, mask))[0], pt(Source(embeds, ids, mask))[0])
 
 
 def test_accept_with_one_hot_weights_equals_pt_of_its_codewords() -> None:
@@ -78,7 +80,7 @@ def test_accept_with_one_hot_weights_equals_pt_of_its_codewords() -> None:
     rows = torch.stack([torch.cat([accept.prompt_codebooks[k, picks[i, k]] for k in range(2)]) for i in range(M)])
     _, embeds, mask, ids = text()
     pt = PT(tiny(), prompt_length=M, init_rows=rows)
-    assert torch.equal(accept(embeds, mask, ids)[0], pt(embeds, mask, ids)[0])
+    assert torch.equal(accept(Source(embeds, ids, mask))[0], pt(Source(embeds, ids, mask))[0])
 
 
 def test_accept_with_one_subspace_is_the_low_rank_offset_of_dept() -> None:
@@ -87,7 +89,7 @@ def test_accept_with_one_subspace_is_the_low_rank_offset_of_dept() -> None:
     assert accept.offset_weights is not None and accept.offset_codebooks is not None
     dept.load_state_dict({"offset_a": accept.offset_weights[:, 0], "offset_b": accept.offset_codebooks[0]})
     _, embeds, mask, ids = text()
-    assert torch.allclose(accept(embeds, mask, ids)[0], dept(embeds, mask, ids)[0])
+    assert torch.allclose(accept(Source(embeds, ids, mask))[0], dept(Source(embeds, ids, mask))[0])
 
 
 @pytest.mark.parametrize("family, stack", [("t5", "decoder"), ("llama", "decoder"), ("encoder", "encoder")])
@@ -110,9 +112,9 @@ def test_apt_with_gates_at_one_equals_prefix(family: str, stack: str) -> None:
 @pytest.mark.parametrize("cls", [DePT, ACCEPT])
 def test_sliced_short_batches_equal_full_padding(cls: type[InputMethod]) -> None:
     method, (_, embeds, mask, ids) = make(cls), text(length=4)
-    padded = [torch.nn.functional.pad(t, (0, S - 4)) for t in (mask, ids)]
-    full, full_mask = method(torch.nn.functional.pad(embeds, (0, 0, 0, S - 4)), *padded)
-    short, short_mask = method(embeds, mask, ids)
+    wide_mask, wide_ids = (torch.nn.functional.pad(t, (0, S - 4)) for t in (mask, ids))
+    full, full_mask = method(Source(torch.nn.functional.pad(embeds, (0, 0, 0, S - 4)), wide_ids, wide_mask))
+    short, short_mask = method(Source(embeds, ids, mask))
     torch.testing.assert_close(short, full[:, : M + 4], rtol=0, atol=1e-6)
     assert torch.equal(short_mask, full_mask[:, : M + 4]) and not full_mask[:, M + 4 :].any()
 
@@ -121,10 +123,12 @@ def test_sliced_short_batches_equal_full_padding(cls: type[InputMethod]) -> None
 @given(m=st.integers(1, 4), batch=st.integers(1, 3), length=st.integers(1, 7), seed=st.integers(0, 99))
 def test_adept_folded_table_equals_unfolded(m: int, batch: int, length: int, seed: int) -> None:
     adept, (table, embeds, mask, ids) = make(ADePT, m), text(batch, length, seed)
-    folded = adept.fold(table)
-    assert folded is not None and folded.shape == table.shape
-    pt = PT(tiny(), prompt_length=m, init_rows=adept.prompt_vectors())
-    torch.testing.assert_close(pt(folded[ids], mask, ids)[0], adept(embeds, mask, ids)[0], rtol=0, atol=1e-5)
+    folded = Folder()(adept, table)
+    assert isinstance(folded, Folded)
+    pt = PT(tiny(), prompt_length=m, init_rows=adept.prompt)
+    torch.testing.assert_close(
+        pt(Source(folded.shift(embeds, ids), ids, mask))[0], adept(Source(embeds, ids, mask))[0], rtol=0, atol=1e-5
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -140,14 +144,14 @@ def test_input_methods_shapes_masks_and_batch_order(
 ) -> None:
     method, (_, embeds, mask, ids) = make(cls, m), text(batch, length, seed)
     before = embeds.clone()
-    out, out_mask = method(embeds, mask, ids)
+    out, out_mask = method(Source(embeds, ids, mask))
     assert out.shape == (batch, m + length, D) and out_mask.shape == (batch, m + length)
     assert torch.equal(embeds, before), "the frozen embeddings were changed in place"
     assert torch.equal(out_mask[:, m:], mask) and bool((out_mask[:, :m] == 1).all())
-    assert torch.equal(out[:, :m], method.prompt_vectors().expand(batch, m, D))
+    assert torch.equal(out[:, :m], method.prompts(Source(embeds, ids, mask)).expand(batch, m, D))
     assert torch.equal(out[:, m:], method.shift(embeds, ids))
     order = torch.randperm(batch, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(method(embeds[order], mask[order], ids[order])[0], out[order])
+    torch.testing.assert_close(method(Source(embeds[order], ids[order], mask[order]))[0], out[order])
 
 
 @pytest.mark.parametrize("cls", INPUT)
@@ -156,8 +160,7 @@ def test_output_has_the_backbones_precision(cls: type[InputMethod], dtype: torch
     method, (table, embeds, mask, ids) = make(cls), text()
     out, _ = method(embeds.to(dtype), mask, ids)
     assert out.dtype == dtype and bool(torch.isfinite(out).all())
-    folded = method.fold(table.to(dtype))
-    assert folded is None or folded.dtype == dtype
+    assert Folder()(method, table.to(dtype)).shift(embeds.to(dtype), ids).dtype == dtype
 
 
 @pytest.mark.parametrize("cls", [DePT, ACCEPT])
@@ -184,7 +187,7 @@ def test_rows_choose_offsets_and_minus_one_chooses_none(
 def test_a_batch_longer_than_the_rows_is_refused(cls: type[InputMethod]) -> None:
     _, embeds, mask, ids = text(length=S + 1)
     with pytest.raises(ValueError, match=f"method.max_source_length={S}"):
-        make(cls)(embeds, mask, ids)
+        make(cls)(Source(embeds, ids, mask))
 
 
 def test_prefix_network_folds_to_a_plain_prefix() -> None:
@@ -207,9 +210,9 @@ def test_dropout_acts_in_training_only_and_per_example() -> None:
     keys, _ = method.prefix("encoder", 0, 2)
     assert torch.equal(keys[0], keys[1]) and not (keys == 0).any()
     adept, (_, embeds, mask, ids) = make(ADePT), text()
-    calm = adept(embeds, mask, ids)[0]
-    assert torch.equal(calm, adept(embeds, mask, ids)[0])
-    assert not torch.equal(calm, adept.train()(embeds, mask, ids)[0])
+    calm = adept(Source(embeds, ids, mask))[0]
+    assert torch.equal(calm, adept(Source(embeds, ids, mask))[0])
+    assert not torch.equal(calm, adept.train()(Source(embeds, ids, mask))[0])
 
 
 def test_gates_read_the_summary_of_their_own_example() -> None:
@@ -235,7 +238,7 @@ def test_gate_detach_stops_the_gradient_at_the_summary(detach: bool) -> None:
 @pytest.mark.parametrize("cls", INPUT)
 def test_every_tensor_gets_a_gradient(cls: type[InputMethod]) -> None:
     method, (_, embeds, mask, ids) = make(cls), text(length=S)
-    out, _ = method.train()(embeds, mask, ids)
+    out, _ = method.train()(Source(embeds, ids, mask))
     (out * torch.randn(out.shape)).sum().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in method.parameters())
 
@@ -247,13 +250,13 @@ def test_copies_stack(cls: type[InputMethod]) -> None:
     assert not buffers
 
     def one(own: dict[str, Tensor]) -> Tensor:
-        out = torch.func.functional_call(copies[0], own, (embeds, mask, ids))
+        out = torch.func.functional_call(copies[0], own, (Source(embeds, ids, mask),))
         assert isinstance(out, tuple)
         return out[0]
 
     together = torch.func.vmap(one)(parameters)
     for k, method in enumerate(copies):
-        torch.testing.assert_close(together[k], method(embeds, mask, ids)[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[k], method(Source(embeds, ids, mask))[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_prefix_of_a_prompts_keys_and_values_equals_the_prompt() -> None:

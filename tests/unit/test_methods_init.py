@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from methods.pt import PT
 from methods.residual_pt import ResidualPT
 from methods.spot import SPoT
 from tests.sizes import BERT_BASE, T5_BASE, tiny
+
+NOTHING: Any = None  # no source: these prompts depend on none
 
 ALL = [PT, DePT, ADePT, ACCEPT, Prefix, APT, ResidualPT]
 
@@ -59,11 +62,11 @@ def test_accept_bounds_and_spreads() -> None:
     uniform(method.offset_weights, 1 / math.sqrt(3 * 20))
     uniform(method.offset_codebooks, math.sqrt(6 / (20 * 256)))
     # std of a sum of r products of two uniforms: sqrt(r) * b1 * b2 / 3
-    delta = method.offset(torch.zeros(1, 256, 768), torch.zeros(1, 256, dtype=torch.long), None)
+    delta = method.position_offsets(256)
     assert delta is not None
     expected = math.sqrt(20) * (1 / math.sqrt(60)) * math.sqrt(6 / 5120) / 3
     assert delta.std().item() == pytest.approx(expected, rel=0.05)
-    assert method.prompt_vectors().std().item() == pytest.approx(0.0027, abs=2e-4)
+    assert method.prompts(NOTHING).std().item() == pytest.approx(0.0027, abs=2e-4)
 
 
 def test_prefix_and_gates_start_at_the_models_own_spread() -> None:
@@ -103,7 +106,7 @@ def test_accept_starts_as_the_given_rows_repeated() -> None:
     rows = torch.randn(4, 8)
     method = ACCEPT(tiny(), prompt_length=4, prompt_width=4, prompt_codewords=3, budget_vectors=0, offset_codewords=1,
                     init_rows=rows)  # fmt: skip
-    assert torch.equal(method.prompt_vectors(), rows[[0, 1, 2, 0]])
+    assert torch.equal(method.prompts(NOTHING), rows[[0, 1, 2, 0]])
 
 
 @pytest.mark.parametrize("cls", [Prefix, APT])
@@ -125,11 +128,11 @@ def test_random_prompt_is_uniform_as_in_the_paper() -> None:
 def test_two_earlier_runs_of_accept_make_one() -> None:
     scpp, scap, both = ACCEPT(tiny(), scap=False), ACCEPT(tiny(), scpp=False), ACCEPT(tiny())
     both.load_state_dict({**scpp.state_dict(), **scap.state_dict()})
-    assert torch.equal(both.prompt_vectors(), scpp.prompt_vectors())
+    assert torch.equal(both.prompts(NOTHING), scpp.prompts(NOTHING))
 
 
 @pytest.mark.parametrize("cls", [DePT, ADePT, SPoT])
 def test_a_prompt_of_one_method_has_the_name_it_has_in_another(cls: type[Method]) -> None:
     assert (
-        cls(tiny(), prompt_length=4).state_dict()["prompt"].shape == PT(tiny(), prompt_length=4).prompt_vectors().shape
+        cls(tiny(), prompt_length=4).state_dict()["prompt"].shape == PT(tiny(), prompt_length=4).prompts(NOTHING).shape
     )

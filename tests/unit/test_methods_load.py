@@ -31,7 +31,7 @@ class Mine(InputMethod):
     def groups(self):
         return {"prompt": [self.prompt]}
 
-    def prompt_vectors(self):
+    def prompts(self, source):
         return self.prompt
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from methods.dept import DePT
 from methods.released import dept_options, dept_state, load_dept_released
 from tests.sizes import T5_BASE, tiny
+
+NOTHING: Any = None  # no source: these prompts depend on none
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("BENCH_SHARED", REPOSITORY.parent / "shared")) / "data" / "dept_released"
@@ -34,8 +37,8 @@ def test_a_file_becomes_a_method(tmp_path: Path) -> None:
     assert options == {"prompt_length": 3, "rank": 2, "max_source_length": 6}
     method = DePT(tiny(), **options)  # type: ignore[arg-type]
     method.load_state_dict(dept_state(tensors))
-    assert torch.equal(method.prompt_vectors(), tensors["prompt_embeddings"])
-    offsets = method.offset(torch.zeros(1, 6, 8), torch.zeros(1, 6, dtype=torch.long), None)
+    assert torch.equal(method.prompts(NOTHING), tensors["prompt_embeddings"])
+    offsets = method.position_offsets(6)
     product = tensors["prompt_encoder.lora_embedding_A"] @ tensors["prompt_encoder.lora_embedding_B"]
     assert offsets is not None
     torch.testing.assert_close(offsets, 8 / 2**0.5 * product)
@@ -88,9 +91,9 @@ def test_released_runs(
     assert DePT.count(options, T5_BASE) == 76_800
     method = DePT(T5_BASE, **options)  # type: ignore[arg-type]
     method.load_state_dict(dept_state(tensors))
-    offsets = method.offset(torch.zeros(1, 256, 768), torch.zeros(1, 256, dtype=torch.long), None)
+    offsets = method.position_offsets(256)
     assert offsets is not None
-    assert method.prompt_vectors().std().item() == pytest.approx(prompt_std, abs=0.05)
+    assert method.prompts(NOTHING).std().item() == pytest.approx(prompt_std, abs=0.05)
     assert offsets.std().item() == pytest.approx(offset_std, abs=0.005)
     spread = offsets.pow(2).mean(1).sqrt()
     for rows, (low, high) in ((spread[:5], first_rows), (spread[-5:], last_rows)):
