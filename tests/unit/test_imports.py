@@ -15,7 +15,7 @@ ALLOWED = {
     "methods": {"methods"},
     "tasks": {"tasks"},
     # fetching and the sources' errors are shared; a method is known by its contract alone
-    "backbones": {"backbones", "methods.base", "tasks.fetch", "tasks.errors", "tasks.sources"},
+    "backbones": {"backbones", "methods.base", "methods.source", "tasks.fetch", "tasks.errors", "tasks.sources"},
     "results": {"results", "tasks.scoring", "conf"},
     "runners": {"runners", "methods", "tasks", "backbones", "results", "conf", "hydra_plugins"},
     # conf/launch.py hands a point to the runner; what composes and names stays free of torch (below)

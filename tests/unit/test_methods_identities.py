@@ -158,7 +158,7 @@ def test_input_methods_shapes_masks_and_batch_order(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_output_has_the_backbones_precision(cls: type[InputMethod], dtype: torch.dtype) -> None:
     method, (table, embeds, mask, ids) = make(cls), text()
-    out, _ = method(embeds.to(dtype), mask, ids)
+    out, _ = method(Source(embeds.to(dtype), ids, mask))
     assert out.dtype == dtype and bool(torch.isfinite(out).all())
     assert Folder()(method, table.to(dtype)).shift(embeds.to(dtype), ids).dtype == dtype
 
