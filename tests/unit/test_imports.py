@@ -16,7 +16,8 @@ ALLOWED = {
     "tasks": {"tasks"},
     # fetching and the sources' errors are shared; a method is known by its contract alone
     "backbones": {"backbones", "methods.base", "methods.source", "tasks.fetch", "tasks.errors", "tasks.sources"},
-    "results": {"results", "tasks.scoring", "conf"},
+    # rows of local files are read where other people's predictions are matched by content (results.adopt)
+    "results": {"results", "tasks.scoring", "tasks.config", "tasks.errors", "tasks.local", "tasks.rows", "conf"},
     "runners": {"runners", "methods", "tasks", "backbones", "results", "conf", "hydra_plugins"},
     # conf/launch.py hands a point to the runner; what composes and names stays free of torch (below)
     "conf": {"conf", "results", "tasks", "backbones.config", "runners.config", "runners.job"},
