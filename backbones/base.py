@@ -17,6 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features
+from backbones.own import position_limit
 from methods.base import InputMethod, LayerMethod
 from methods.source import Source
 
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
         head: encoders only, a trainable task head (backbones/encoder.py).
     """
 
+    admission: dict[str, Any] | None = None  # what backbones.admission compared, for the record
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
     removable: bool = True  # whether `bare` can leave out what a method changed
     position_offset: int = 0  # where the text's positions start (deep prefixes that shift: encoders, and PEFT on LLaMA)
@@ -51,6 +53,7 @@ class Backbone(nn.Module):
         self.changed = False  # by a method: then it serves no other one
         self.is_bare = False  # prefixes are left out (see `bare`)
         self._features = Features(self)
+        self.position_limit = position_limit(self.model, self.facts)
 
     @property
     def device(self) -> torch.device:
@@ -71,8 +74,30 @@ class Backbone(nn.Module):
         return {self.tokenizer.eos_token_id} if self.tokenizer.eos_token_id is not None else set()
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Frozen embedding lookup: (B, T) -> (B, T, d)."""
+        """Frozen embedding lookup, with what the model's embedding does to its rows (scales): (B, T) -> (B, T, d)."""
         return self.embedding(ids)
+
+    @property
+    def table(self) -> Tensor:
+        """(V, d): what `embed` gives for every token."""
+        embedding = self.embedding
+        if type(embedding) is nn.Embedding:
+            return embedding.weight
+        with torch.no_grad():  # Gemma 3 scales its rows inside the embedding
+            return embedding(torch.arange(embedding.weight.shape[0], device=embedding.weight.device))
+
+    def refuse_positions(self, length: int) -> None:
+        """Refuse rows (prompt, source and answer) that are longer than a model with a table of positions can be.
+
+        Raises:
+            ValueError: the length is past the last position.
+        """
+        if self.position_limit and length > self.position_limit:
+            raise ValueError(
+                f"rows of {length} tokens (prompt, source and answer) do not fit into the {self.position_limit} "
+                f"positions of backbone {self.config.name!r}; shorten them with runner.max_source_length=<tokens> or a "
+                "smaller prompt, or choose a backbone with more positions."
+            )
 
     def train(self, mode: bool = True) -> Backbone:
         """Training mode reaches the frozen model only when ``backbone_dropout`` asks for its dropout."""

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
-from backbones.config import BackboneConfig, Facts, facts_from
+from backbones.config import BackboneConfig, Facts
+from backbones.families import facts_from
 
 AUTO_CLASS: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "llama": AutoModelForCausalLM, "encoder": AutoModel}
 

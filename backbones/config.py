@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("t5", "llama", "encoder")
-POSITIONS_BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert")  # their tables start behind the padding row
+from backbones.families import FAMILIES, facts_from, family_of, refuse_other_family
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Facts:
         max_positions: longest input in tokens, 0 = unlimited (T5).
         dropout: hidden dropout (P-tuning v2 drops prefix keys and values with it).
         parameters: weights of the whole model, 0 = not known (full fine-tuning trains them all).
+        embedding: width of the input embeddings where it is not d (ALBERT, ELECTRA small), else 0.
     """
 
     family: str
@@ -43,6 +44,11 @@ class Facts:
     max_positions: int = 0
     dropout: float = 0.0
     parameters: int = 0
+    embedding: int = 0
+
+    def at_input(self) -> Facts:
+        """The facts as an input-level method sees them: d is the width of the embeddings it stands among."""
+        return replace(self, width=self.embedding) if self.embedding else self
 
     @classmethod
     def of(cls, family: str, values: Mapping[str, Any]) -> Facts:
@@ -112,24 +118,15 @@ class BackboneConfig:
         Raises:
             ValueError: the block is wrong, or there is none and the config.json cannot be had.
         """
-        return Facts.of(self.family, self.facts or facts_from(self._settings(), self.family))
+        if self.facts:
+            return Facts.of(self.family, self.facts)
+        settings = self._settings()
+        refuse_other_family(settings, self.family, self.name)
+        return Facts.of(self.family, facts_from(settings, self.family))
 
     def _settings(self) -> dict[str, Any]:
         """The model's own config.json, from its folder or (a small file) the Hub."""
-        try:
-            if self.path:
-                file = Path(self.path).expanduser() / "config.json"
-            else:
-                from huggingface_hub import hf_hub_download
-
-                file = Path(hf_hub_download(self.hub or "", "config.json", revision=self.revision))
-            return json.loads(file.read_text(encoding="utf-8"))
-        except Exception as error:  # the Hub's client raises many kinds; the way on is the same
-            raise ValueError(
-                f"backbone {self.name!r} has no facts, and the config.json of {self.path or self.hub!r} could not be "
-                f"read ({type(error).__name__}). Give backbone.facts.width=..., layers, heads, kv_heads, head_dim and "
-                "vocab, or a folder with backbone.path=..."
-            ) from error
+        return settings_of(self.name, self.path, self.hub, self.revision)
 
     def source(self) -> str:
         """One word for where the weights come from: ``random``, ``path``, ``package``, ``tiny`` or ``hub``."""
@@ -144,36 +141,49 @@ class BackboneConfig:
         )
 
 
-def facts_from(settings: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """Facts from the keys of a transformers config.json.
+def settings_of(name: str, path: str | None, hub: str | None, revision: str | None) -> dict[str, Any]:
+    """A checkpoint's config.json, from its folder or (a small file) the Hub.
 
     Raises:
-        ValueError: a key that the family needs is missing.
+        ValueError: it cannot be had or read.
     """
-    s = settings
     try:
-        if family == "t5":
-            heads = s["num_heads"]
-            depth = s["num_layers"]
-            return {
-                "width": s["d_model"], "layers": depth, "heads": heads, "kv_heads": heads, "head_dim": s["d_kv"],
-                "vocab": s["vocab_size"], "decoder_layers": s.get("num_decoder_layers") or depth, "ffn": s["d_ff"],
-                "dropout": s.get("dropout_rate", 0.1),
-            }  # fmt: skip
-        heads = s["num_attention_heads"]
-        spare = 2 if s.get("model_type") in POSITIONS_BEHIND_PADDING else 0
-        return {
-            "width": s["hidden_size"], "layers": s["num_hidden_layers"], "heads": heads,
-            "kv_heads": s.get("num_key_value_heads") or heads,
-            "head_dim": s.get("head_dim") or s["hidden_size"] // heads, "vocab": s["vocab_size"],
-            "ffn": s["intermediate_size"], "max_positions": s["max_position_embeddings"] - spare,
-            "dropout": s.get("hidden_dropout_prob", 0.0),
-        }  # fmt: skip
-    except KeyError as error:
+        file = Path(path).expanduser() / "config.json" if path else _from_hub(hub or "", revision)
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise TypeError("no mapping")
+        return settings
+    except Exception as error:  # the Hub's client raises many kinds; the way on is the same
         raise ValueError(
-            f"the model's config.json has no {error.args[0]!r}: it is no model of family {family!r} "
-            f"(its model_type is {s.get('model_type')!r}); allowed families are {', '.join(FAMILIES)}."
+            f"backbone {name!r} has no facts, and the config.json of {path or hub!r} could not be "
+            f"read ({type(error).__name__}). Give backbone.facts.width=..., layers, heads, kv_heads, head_dim and "
+            "vocab, or a folder with backbone.path=..."
         ) from error
+
+
+@lru_cache(maxsize=256)
+def _from_hub(hub: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(hub, "config.json", revision=revision))
+
+
+def found_family(backbone: Mapping[str, Any]) -> str:
+    """The family of ``backbone=hub``, from the checkpoint's config.json.
+
+    Args:
+        backbone: the composed group, with ``hub`` or ``path``.
+
+    Raises:
+        ValueError: nothing says which checkpoint, its config.json cannot be had, or it is of no family built here.
+    """
+    hub, path, revision = backbone.get("hub"), backbone.get("path"), backbone.get("revision")
+    if not hub and not path:
+        raise ValueError(
+            "backbone=hub needs to know which model: backbone.hub=<owner/name>, for example Qwen/Qwen3-0.6B, or "
+            "backbone.path=<folder>"
+        )
+    return family_of(settings_of(str(backbone.get("name")), path, hub, revision), str(path or hub))
 
 
 def check(config: BackboneConfig) -> list[str]:

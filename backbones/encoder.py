@@ -7,6 +7,7 @@ run's seed); DeBERTa's pooler lies outside the frozen body in transformers and i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.batch import Batch, pad
-from backbones.config import POSITIONS_BEHIND_PADDING, BackboneConfig
+from backbones.config import BackboneConfig
+from backbones.families import POSITIONS_BEHIND_PADDING
 from methods.base import InputMethod
 
 HEADS = ("sequence", "choice", "token")
@@ -94,6 +96,12 @@ class Encoder(Backbone):
             redraw(model.pooler, seed + 1)
         made = Head(facts.width, outputs, facts.dropout, own, seed) if head else None
         super().__init__(model, tokenizer, config, made)
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        if not self._takes_positions and not config.position_shift:
+            raise ValueError(
+                f"backbone.position_shift=false: {type(model).__name__} takes no positions from outside; "
+                "only position_shift=true, where a prompt's slots are tokens in front of the text, is possible."
+            )
         self.head_kind = head
         self.outputs = outputs
 
@@ -121,22 +129,20 @@ class Encoder(Backbone):
         embeds, mask = inputs(self.source(batch))
         self.note_source(F.pad(batch.source_mask, (slots, 0)))
         options: dict[str, Tensor] = {}
+        if self._takes_positions:
+            options["position_ids"] = self._positions(batch.source_mask, slots)
         if batch.token_types is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
             options["token_type_ids"] = F.pad(batch.token_types, (slots, 0))
-        states = self.model(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=self._positions(batch.source_mask, slots),
-            **options,
-        ).last_hidden_state
+        states = self.model(inputs_embeds=embeds, attention_mask=mask, **options).last_hidden_state
         return states[:, slots:]
 
     def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
         options = (
             {} if types is None or getattr(self.model.config, "type_vocab_size", 0) <= 1 else {"token_type_ids": types}
         )
-        positions = self._positions(torch.ones_like(ids), 0)
-        return self.model(inputs_embeds=self.embed(ids), position_ids=positions, **options).last_hidden_state[:, 0]
+        if self._takes_positions:
+            options["position_ids"] = self._positions(torch.ones_like(ids), 0)
+        return self.model(inputs_embeds=self.embed(ids), **options).last_hidden_state[:, 0]
 
     def _positions(self, mask: Tensor, slots: int) -> Tensor:
         """Absolute positions of prompt and text, (B, m + S).
@@ -162,9 +168,18 @@ class Encoder(Backbone):
         return positions[None].expand(len(mask), -1)
 
     def _pooled(self, batch: Batch, inputs: InputMethod) -> Tensor:
-        states = self.hidden(batch, inputs)
+        return self.pooled(self.hidden(batch, inputs))
+
+    def pooled(self, states: Tensor) -> Tensor:
+        """(B, S, d) -> (B, d) by the model's own pooler; the first token's state where it has none."""
         pooler = getattr(self.model, "pooler", None)
-        return pooler(states) if pooler is not None else states[:, 0]
+        if not isinstance(pooler, nn.Module):
+            return states[:, 0]
+        if isinstance(pooler, nn.Linear):  # ALBERT, BigBird: the rest of the pooler stands in the model's forward
+            activation = getattr(self.model, "pooler_activation", None) or getattr(self.model, "activation", None)
+            pooled = pooler(states[:, 0])
+            return pooled if activation is None else activation(pooled)
+        return pooler(states)
 
     def classify(self, batch: Batch, inputs: InputMethod) -> Tensor:
         if self.head is None or self.head_kind == "token":

@@ -30,7 +30,7 @@ def prompt_rows(
     """Rows to start a prompt from.
 
     Args:
-        embedding: a backbone (its input embeddings are taken) or the embedding table itself.
+        embedding: a backbone (what its input embedding gives is taken) or the embedding table itself.
         tokenizer: the backbone's tokenizer.
         how: ``uniform`` U(-spread, spread); ``normal`` N(0, 1); ``sampled_vocabulary`` rows of the first 5,000 ids
             without replacement; ``class_labels`` the mean of each label's pieces, then sampled rows (a task without
@@ -48,7 +48,8 @@ def prompt_rows(
     Raises:
         ValueError: an unknown ``how``, or a text that is missing.
     """
-    table: Tensor = getattr(embedding, "embedding", embedding).weight.detach()  # type: ignore[operator]
+    found = getattr(embedding, "table", None)
+    table: Tensor = (embedding.weight if found is None else found).detach()  # type: ignore[assignment, operator, union-attr]
     if how not in HOW:
         raise ValueError(f"method.init={how!r} is not one of {', '.join(HOW)}.")
     if how == "uniform":

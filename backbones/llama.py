@@ -1,13 +1,16 @@
-"""Decoder-only models of the LLaMA architecture (LLaMA 2 and 3, SmolLM2): rows, losses, ranking, generation.
+"""Decoder-only language models (the family is called ``llama``): rows, losses, ranking, generation.
 
 A row is ``[prompt m][left-padded source][target, right-padded]``. A prompt stands in front of everything and
 attention is causal, so its keys and values depend on nothing behind it: those of K prompts are computed once per
 forward (once per evaluation, as long as the prompts do not change) and each row takes those of its own.
+
+A prompt's slots are tokens like others: they have the first positions, and where a layer's attention is local they
+fall out of its window as those tokens would (a deep prefix has no position and is seen from everywhere).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +19,9 @@ from transformers import DynamicCache
 
 from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
+from backbones.config import BackboneConfig
+from backbones.masks import FOLLOWING, laid_out
+from backbones.own import body_of, own_head
 from backbones.scoring import cut, edge_log_probs, summed_losses
 from backbones.trie import pack
 from methods.base import InputMethod
@@ -30,13 +36,19 @@ class Llama(Backbone):
     _prompt: tuple[Tensor, Tensor] | None = None  # the prompts, with their masks, whose keys and values are kept
     _prompt_states: KeysValues | None = None
 
+    def __init__(self, model: Any, tokenizer: Any, config: BackboneConfig) -> None:
+        super().__init__(model, tokenizer, config)
+        self.head_logits = own_head(self.model)  # (N, d) -> (N, V)
+        self._owner, self._body = body_of(self.model)
+
+    @property
+    def body(self) -> Any:
+        """The part of the model that makes hidden states."""
+        return self._owner._modules[self._body]
+
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
         source, source_mask = pad([e.source for e in examples], left=True)
         return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
-
-    def head_logits(self, hidden: Tensor) -> Tensor:
-        """(N, d) -> (N, V)."""
-        return self.model.lm_head(hidden)
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None
@@ -89,7 +101,13 @@ class Llama(Backbone):
         return sum_candidates(scores, batch.choices_mask)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
+        tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
+        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+
+    def decode(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Greedy decoding step by step: logits (B, V) and the tokens taken (B,); ends where every row has ended."""
         mask = batch.source_mask
+        self.refuse_positions(mask.shape[1] + inputs.prompt_slots + max_new_tokens)
         source, prompts = self._read(batch, inputs)
         length = mask.shape[1]
         visible = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril() & mask.bool()[:, None]
@@ -98,26 +116,22 @@ class Llama(Backbone):
         self.note_source(None)  # what gates read stays as it was
         # what the cache holds: the prompt and the source
         seen = mask if prompts is None else torch.cat([prompts.seen(mask), mask], 1)
-        position = mask.sum(1, keepdim=True) + inputs.prompt_slots + self.position_offset
+        positions, places = self._places(positions_of(mask), prompts)
+        position = positions[:, -1:] + 1
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
-        tokens: list[Tensor] = []
-        for _ in range(max_new_tokens):
-            step = self.head_logits(hidden[:, -1]).argmax(-1)
-            tokens.append(step)
+        for count in range(1, max_new_tokens + 1):
+            logits = self.head_logits(hidden[:, -1])
+            step = logits.argmax(-1)
+            yield logits, step
             ended |= torch.isin(step, eos)
-            if ended.all() or len(tokens) == max_new_tokens:
-                break
+            if ended.all() or count == max_new_tokens:
+                return
             seen = torch.cat([seen, seen.new_ones(len(batch), 1)], 1)
-            hidden = self.model.model(
-                inputs_embeds=self._shifted(inputs, step[:, None]),
-                attention_mask=self._attention_mask(seen[:, None, :].bool()),
-                position_ids=position,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
+            places = torch.cat([places, position], 1)
+            embeds = self._shifted(inputs, step[:, None])
+            hidden = self._forward(embeds, seen[:, None, :].bool(), position, places, cache)
             position = position + 1
-        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
 
     def _read(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Prompts | None]:
         """The source's tokens as they enter the first layer (B, S, d), and what stands in front of them."""
@@ -154,14 +168,8 @@ class Llama(Backbone):
     def _states_at(self, prompt: Tensor, mask: Tensor, start: int) -> KeysValues:
         """Keys and values of prompts (K, m, d) whose first position is `start`."""
         cache = DynamicCache()
-        positions = torch.arange(start, start + prompt.shape[1], device=prompt.device)
-        self.model.model(
-            inputs_embeds=prompt,
-            attention_mask=self._attention_mask(_causal(mask)),
-            position_ids=positions[None].expand(len(prompt), -1),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        positions = positions_of(mask.long()) + start
+        self._forward(prompt, _causal(mask), positions, positions, cache)
         layers: list[Any] = list(cache.layers)
         return [(layer.keys, layer.values) for layer in layers]
 
@@ -172,6 +180,11 @@ class Llama(Backbone):
         The text behind a deep prefix starts at position 0, so these stand at -l..-1: rotary attention sees distances
         alone, and a prefix of these keys and values equals the prompt itself.
         """
+        if self.position_limit:
+            raise ValueError(
+                f"method.init: backbone {self.config.name!r} has a table of positions, so a deep prefix cannot stand for "
+                "real tokens in front of its first position; set method.init=random."
+            )
         like = self.embedding.weight
         states = self._states_at(prompt[None].to(like), torch.ones(1, len(prompt), device=like.device), -len(prompt))
         both = torch.stack([torch.stack([keys[0], values[0]]) for keys, values in states])  # (L, 2, H, l, d_h)
@@ -193,7 +206,8 @@ class Llama(Backbone):
         batch, length = positions.shape
         visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
         slots = prompts.slots if prompts is not None else 0
-        positions = positions + slots + self.position_offset
+        self.refuse_positions(slots + length)
+        positions, places = self._places(positions, prompts)
         cache = DynamicCache()
         share = prompts is not None and not self.checkpointing_now  # checkpointed layers take no cache
         if prompts is not None:
@@ -208,25 +222,46 @@ class Llama(Backbone):
                 top = _causal(front)
                 top = torch.cat([top, top.new_zeros(batch, slots, length)], 2)
                 visible = torch.cat([top, visible], 1)
-                first = torch.arange(slots, device=positions.device)[None].expand(batch, -1)
-                positions = torch.cat([first, positions], 1)
+                positions = places
                 embeds = torch.cat([prompts.by_row(batch), embeds], 1)
-        use_cache = share or keep
-        hidden = self.model.model(
-            inputs_embeds=embeds,
-            attention_mask=self._attention_mask(visible),
-            position_ids=positions,
-            past_key_values=cache if use_cache else None,
-            use_cache=use_cache,
-        ).last_hidden_state
+        hidden = self._forward(embeds, visible, positions, places, cache if share or keep else None)
         return hidden[:, -length:], cache
 
-    def _attention_mask(self, visible: Tensor) -> Tensor:
-        """(B, Q, K) booleans as the 4-D mask of the model's attention (additive for eager)."""
-        if self.model.config._attn_implementation != "eager":
-            return visible[:, None]
-        hidden = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device)
-        return hidden.masked_fill(~visible, torch.finfo(self.dtype).min)[:, None]
+    def _places(self, positions: Tensor, prompts: Prompts | None) -> tuple[Tensor, Tensor]:
+        """Positions of the tokens behind their prompts (B, T), and of prompts and tokens together (B, m + T).
+
+        A shorter prompt (packed sweeps) has masked slots in front and takes as many positions as it has vectors.
+        """
+        if prompts is None:
+            positions = positions + self.position_offset
+            return positions, positions
+        front = prompts.seen(positions)
+        positions = positions + front.sum(1, keepdim=True) + self.position_offset
+        return positions, torch.cat([positions_of(front), positions], 1)
+
+    def _forward(
+        self, embeds: Tensor, visible: Tensor, positions: Tensor, places: Tensor, cache: DynamicCache | None
+    ) -> Tensor:
+        """The model's own body: (B, Q, d) hidden states after its final norm.
+
+        Args:
+            embeds: (B, Q, d).
+            visible: (B, Q, K) whether a token may see another one; the model's own windows come on top.
+            positions: (B, Q) of the tokens that are fed.
+            places: (B, K) positions of all tokens, those in the cache first.
+            cache: takes the keys and values of what is fed; None = none are kept.
+        """
+        attention = self.model.config._attn_implementation
+        if attention not in FOLLOWING:
+            raise ValueError(f"attention {attention!r} has no masks by position; backbone.attention=sdpa or eager has.")
+        with laid_out(visible, positions, places):
+            return self.body(
+                inputs_embeds=embeds,
+                attention_mask=torch.ones_like(places),  # the layout says who sees whom
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            ).last_hidden_state
 
 
 def positions_of(mask: Tensor) -> Tensor:

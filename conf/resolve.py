@@ -62,6 +62,8 @@ def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
     filled = deepcopy(dict(config))
     filled.pop("hydra", None)
     backbone, fidelity = filled["backbone"], filled.get("fidelity", "corrected")
+    if backbone.get("family") is None:
+        _find_family(backbone)
     for group in GROUPS:
         _fill(filled[group], fidelity, backbone.get("name"), backbone.get("family"))
     _fill_runner(filled)
@@ -84,6 +86,22 @@ def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
     tree["backbone"].setdefault("family", resolved["backbone"]["family"])
     tree = _without_documentation(_filled(tree))
     return tree | {"fidelity": "corrected", "seed": 42, "packed": False}
+
+
+def _find_family(backbone: dict[str, Any]) -> None:
+    """`backbone=hub`: the family and the name come from the checkpoint.
+
+    Raises:
+        ConfigError: it cannot be read, or is of no family built here.
+    """
+    from backbones.config import found_family
+
+    try:
+        backbone["family"] = found_family(backbone)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+    if backbone.get("name") == "hub":
+        backbone["name"] = Path(str(backbone.get("path") or backbone["hub"])).expanduser().resolve().name
 
 
 def with_schema(group: str, values: Mapping[str, Any]) -> dict[str, Any]:

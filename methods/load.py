@@ -133,14 +133,21 @@ def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | N
 
 def count(method_config: Mapping[str, Any], facts: Facts) -> int:
     """Trainable parameters by the method's formula (no head, no weights needed)."""
-    return int(_class_of(method_config).count(options_of(method_config), facts))  # type: ignore[attr-defined]
+    cls = _class_of(method_config)
+    return int(cls.count(options_of(method_config), _facts_for(cls, facts)))  # type: ignore[attr-defined]
+
+
+def _facts_for(cls: type, facts: Facts) -> Facts:
+    """What a method sees: an input-level one stands among embeddings, whose width may not be the hidden size."""
+    at_input = getattr(facts, "at_input", None)
+    return at_input() if at_input is not None and issubclass(cls, InputMethod) else facts
 
 
 def budget_note(method_config: Mapping[str, Any], facts: Facts, vectors: int = 100) -> str | None:
     """A sentence where an input-level method costs more than `vectors` prompt vectors (the papers' 100); else None."""
     if not issubclass(_class_of(method_config), InputMethod):
         return None
-    total, budget = count(method_config, facts), vectors * facts.width
+    total, budget = count(method_config, facts), vectors * _facts_for(_class_of(method_config), facts).width
     if total <= budget:
         return None
     over = f"{100 * (total - budget) / budget:.1f} %"
@@ -168,7 +175,8 @@ def build(
     if problems:
         raise ValueError("\n".join(problems))
     cls = _class_of(method_config)
-    return cls(facts, init_rows=init_rows, generator=generator, **options_of(method_config))
+    own = _facts_for(cls, facts)
+    return cls(own, init_rows=init_rows, generator=generator, **options_of(method_config))
 
 
 def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -183,7 +191,7 @@ def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
     said += _wrong_types(cls, options) + _outside_choices(cls, options)
     said += _past_the_contract(cls)
     # The method's own checks may read any option, so they run on well-named and well-typed ones only.
-    return said or list(cls.check(options, facts))  # type: ignore[attr-defined]
+    return said or list(cls.check(options, _facts_for(cls, facts)))  # type: ignore[attr-defined]
 
 
 def _past_the_contract(cls: type) -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from backbones.admission import admit
 from backbones.config import Facts
+from backbones.config import check as check_backbone
 from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
 from backbones.tuned import Tuned
@@ -22,6 +24,7 @@ from runners.evaluate import Split, answering
 from runners.workers import DTYPES
 from tasks.config import source_length
 from tasks.encoded import encode_split
+from tasks.errors import DataError
 from tasks.rows import tag_names
 from tasks.task import TaskData, load_task
 from tasks.templates import label_words
@@ -48,7 +51,9 @@ def capped_length(config: Config) -> int:
 
 def problems_of(config: Config) -> list[str]:
     """Everything wrong with a configuration that can be known without data and weights."""
-    found = []
+    found = check_backbone(config.backbone)
+    if found:
+        return found
     facts = config.backbone.sizes()
     can = capabilities(config.method)
     if can.trains:
@@ -143,15 +148,7 @@ class Kept:
         seeded = config.seed if head else 0  # a new head draws from the run's seed
         if self.key != (*key, seeded):
             self.forget()
-            self.backbone = load_backbone(
-                config.backbone,
-                dtype=dtype,
-                device=device,
-                cache_root=cache_root(config),
-                n_labels=labels,
-                head=head,
-                seed=config.seed,
-            )
+            self.backbone = admitted_backbone(config, dtype, device)
             self.key = (*key, seeded)
             if self.backbone.head is not None:
                 self.head = {name: tensor.clone() for name, tensor in self.backbone.head.state_dict().items()}
@@ -164,6 +161,27 @@ class Kept:
 
 
 KEPT = Kept()
+
+
+def admitted_backbone(config: Config, dtype: torch.dtype, device: torch.device | str) -> Any:
+    """The backbone of `config` with its task head; `admission` on it says how it was compared with the model's own
+    forward (backbones/admission.py).
+
+    Raises:
+        Refused: it cannot be loaded as it is wished, or is not used rightly by this project.
+    """
+    head, labels = head_of(config)
+    root = cache_root(config)
+    try:
+        backbone = load_backbone(
+            config.backbone, dtype=dtype, device=device, cache_root=root, n_labels=labels, head=head, seed=config.seed
+        )
+        backbone.admission = admit(backbone, root)
+    except DataError:
+        raise  # out of reach: says so itself
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    return backbone
 
 
 def head_of(config: Config) -> tuple[str | None, int | None]:

@@ -151,6 +151,7 @@ class Execution:
             "trainable_parameters": counts["method"],
             "head_parameters": counts["head"],
             "backbone_parameters": counts["backbone"],
+            "backbone_admission": parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
         if not capabilities(self.config.method).trains:

@@ -9,14 +9,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from backbones.load import load_backbone
 from backbones.tuned import Tuned
 from conf.capabilities import capabilities
 from conf.compose import typed
-from conf.paths import cache_root
 from conf.schema import Config
 from results.ledger import Ledger, Run
-from runners.assemble import build_method, head_of
+from runners.assemble import admitted_backbone, build_method
 from runners.workers import DTYPES
 from tasks.rows import tag_names
 
@@ -55,11 +53,7 @@ def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | Non
     config = typed(record["config"])
     if cache:
         config.cache.root = cache
-    head, labels = head_of(config)
-    backbone = load_backbone(
-        config.backbone, dtype=DTYPES[config.runner.precision], device=device, cache_root=cache_root(config),
-        n_labels=labels, head=head, seed=config.seed,
-    )  # fmt: skip
+    backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
     tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
     if config.task.kind == "tagging":
         tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]

@@ -38,6 +38,7 @@ class Member(Execution):
             "trainable_parameters": counts["method"],
             "head_parameters": counts["head"],
             "backbone_parameters": counts["backbone"],
+            "backbone_admission": self.parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
 

@@ -196,16 +196,20 @@ def check_batches(report: Report, points: list[Any]) -> None:
     from runners.assemble import problems_of
 
     failed: dict[str, list[str]] = {}
+    admitted: dict[str, str] = {}
     for point in points:
         label = " ".join(point.overrides) or "the defaults"
         try:
             problems = problems_of(point.config)
             if not problems:
-                one_batch(point.config)
+                admitted[point.config.backbone.name] = one_batch(point.config)
         except Exception as error:  # whatever a model or a file raises is what the doctor is asked about
             problems = [f"{type(error).__name__}: {str(error).strip()}"]
         for problem in problems:
             failed.setdefault(problem, []).append(label)
+    for name, text in admitted.items():
+        if text:
+            report.good(f"backbone {name}", text)
     for problem, labels in failed.items():
         report.bad(f"{len(labels)} of {len(points)} points ({labels[0]})", problem)
     good = len(points) - len({label for labels in failed.values() for label in labels})
@@ -213,8 +217,8 @@ def check_batches(report: Report, points: list[Any]) -> None:
         report.good("one batch", f"of {good} point{'s' if good > 1 else ''}: forward, backward, scored")
 
 
-def one_batch(config: Any) -> None:
-    """Load a point's parts and take one batch through training and scoring.
+def one_batch(config: Any) -> str:
+    """Load a point's parts and take one batch through training and scoring; how its backbone was admitted.
 
     Raises:
         Exception: whatever stands in the way.
@@ -233,7 +237,7 @@ def one_batch(config: Any) -> None:
     with redirect_stdout(sys.stderr):
         data = load_data(config)
         if config.method["name"] == "majority":
-            return
+            return ""
         for role in data.splits:
             data.splits[role] = data.splits[role].take(
                 range(min(len(data.splits[role]), config.runner.batch_size or 8))
@@ -248,6 +252,12 @@ def one_batch(config: Any) -> None:
         if not math.isfinite(loss):
             raise ValueError(f"the first loss is {loss}")
     evaluator(parts.splits[config.protocol.report_split])
+    seen = parts.tuned.backbone.admission
+    worst = max(seen["differences"].values())
+    return (
+        f"{seen['architecture']} ({seen['attention']} attention, {seen['precision']}) equals its own forward: "
+        f"{worst:.1g} of the scale at most (allowed {seen['bound']:g}), rows of up to {seen['longest_row']} tokens"
+    )
 
 
 if __name__ == "__main__":

@@ -62,17 +62,20 @@ def encode_batches(
     """Encode examples in batches of 1,000; a fast tokenizer spreads each over every core.
 
     Args:
-        tokenizer: a fast tokenizer of transformers.
+        tokenizer: a tokenizer of transformers; fast ones spread their work.
         max_source_length: tokens of a source (EOS and BOS counted) or of an encoder's sequence.
         max_target_length: cap on targets as an author's code has it; ``None`` never cuts them.
         answer_eos: end answers with EOS.
         tag_names: IOB2 tags in the order of their ids (tagging with an encoder; ``tasks.rows.tag_names``).
 
     Raises:
-        DataError: the tokenizer is not a fast one.
+        DataError: tagging with a tokenizer that does not tell which word a token belongs to.
     """
-    if not getattr(tokenizer, "is_fast", False):
-        raise DataError(f"{type(tokenizer).__name__} is not a fast tokenizer; give the folder with tokenizer.json")
+    if tag_names and family == "encoder" and not getattr(tokenizer, "is_fast", False):
+        raise DataError(
+            f"tagging needs to know which word a token belongs to, and {type(tokenizer).__name__} does not tell (it is "
+            "a slow tokenizer); give a folder with tokenizer.json, or another task"
+        )
     answers = None if family == "encoder" else AnswerEncoder(tokenizer, family, answer_eos)
     tag_ids = {name: i for i, name in enumerate(tag_names)}
     for batch in _batches(examples):
@@ -95,6 +98,8 @@ def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
 
 def _ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
     """Token ids without truncation, straight from the Rust tokenizer: no offsets, no masks, every core."""
+    if not getattr(tokenizer, "is_fast", False):  # ByT5 has no other: one text at a time
+        return [list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]) for text in texts]
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()

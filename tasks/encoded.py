@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,12 @@ def _batch_arrays(batch: list[Encoded]) -> dict[str, np.ndarray]:
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """Hash of everything that a fast tokenizer does, apart from the truncation and padding of its last call."""
+    """Hash of everything that a tokenizer does, apart from the truncation and padding of its last call."""
+    if not getattr(tokenizer, "is_fast", False):  # its class is code of transformers
+        made = {k: str(v) for k, v in tokenizer.init_kwargs.items() if k not in ("name_or_path", "vocab_file")}
+        known = [type(tokenizer).__name__, importlib.metadata.version("transformers"), sorted(made.items())]
+        known += [sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id]
+        return hashlib.sha256(repr(known).encode()).hexdigest()
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import ByT5Tokenizer
 
 from backbones.tiny_tokenizer import tiny_tokenizer
 from tasks import encoded
 from tasks.encode import IGNORE, encode
-from tasks.encoded import encode_split
+from tasks.encoded import encode_split, tokenizer_digest
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.rows import tag_names
@@ -69,9 +70,17 @@ def test_tags_stand_on_first_sub_tokens_and_lost_words_are_counted() -> None:
     assert short.truncated and short.lost_words == 4 - len(short.word_starts) > 0
 
 
-def test_slow_tokenizers_are_refused() -> None:
-    with pytest.raises(DataError, match="not a fast tokenizer"):
-        encode([], object(), family="t5", max_source_length=8)
+def test_a_slow_tokenizer_encodes_text_and_cannot_tag() -> None:
+    slow = ByT5Tokenizer()
+    example = Example("0", "a film, dull", "no", choices=("no", "yes"))
+    got = encode([example], slow, family="t5", max_source_length=64)[0]
+    assert got.source == slow("a film, dull")["input_ids"] and got.source[-1] == 1
+    assert got.target == slow("no")["input_ids"] and got.choices == [slow(w)["input_ids"] for w in ("no", "yes")]
+    short = encode([example], slow, family="t5", max_source_length=5)[0]
+    assert short.source == [*got.source[:4], 1] and short.truncated
+    with pytest.raises(DataError, match="ByT5Tokenizer does not tell"):
+        encode([example], slow, family="encoder", max_source_length=8, tag_names=["O", "B-PER"])
+    assert tokenizer_digest(slow) == tokenizer_digest(ByT5Tokenizer()) != tokenizer_digest(ByT5Tokenizer(extra_ids=7))
 
 
 CASES = [
