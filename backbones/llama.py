@@ -182,8 +182,8 @@ class Llama(Backbone):
         """
         if self.position_limit:
             raise ValueError(
-                f"method.init: backbone {self.config.name!r} has a table of positions, so a deep prefix cannot stand for "
-                "real tokens in front of its first position; set method.init=random."
+                f"method.init: a deep prefix stands in front of the first position of backbone {self.config.name!r}, "
+                "whose positions are a table: it cannot start from real tokens; set method.init=random."
             )
         like = self.embedding.weight
         states = self._states_at(prompt[None].to(like), torch.ones(1, len(prompt), device=like.device), -len(prompt))
