@@ -20,6 +20,8 @@ class Batch:
         source, source_mask: (B, S) token ids and 0/1 mask; padded left on decoder-only models, right elsewhere.
             Encoders with multiple choice: (B * C, S), choices of one example next to each other.
         target, target_mask: (B, L), right-padded, EOS included.
+        places: (N,) where the real target tokens stand in the flattened (B * L) target; known before the batch is on
+            its device, so that no step waits to find them.
         choices, choices_mask: (B, C, L), right-padded, EOS included; a missing choice has an all-zero mask.
         token_types: (B, S) segment ids (encoders).
         labels: (B,) class ids or regression values; (B, S) tag ids with -100 off the first sub-tokens.
@@ -30,6 +32,7 @@ class Batch:
     source_mask: Tensor
     target: Tensor | None = None
     target_mask: Tensor | None = None
+    places: Tensor | None = None
     choices: Tensor | None = None
     choices_mask: Tensor | None = None
     token_types: Tensor | None = None
@@ -88,4 +91,9 @@ def answers(examples: Sequence[Any], *, candidates: bool) -> dict[str, Tensor]:
         ids, mask = pad_choices([e.choices for e in examples])
         return {"choices": ids, "choices_mask": mask}
     ids, mask = pad([e.target for e in examples])
-    return {"target": ids, "target_mask": mask}
+    return {"target": ids, "target_mask": mask, "places": places_of(mask)}
+
+
+def places_of(mask: Tensor) -> Tensor:
+    """Where a mask (B, L) is 1, in the flattened (B * L): (N,) int64."""
+    return mask.flatten().nonzero()[:, 0]

@@ -22,7 +22,7 @@ from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
-from backbones.scoring import cut, edge_log_probs, summed_losses
+from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
 from backbones.trie import pack
 from methods.base import InputMethod
 from methods.source import Prompts
@@ -51,7 +51,7 @@ class Llama(Backbone):
         return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
-        assert batch.target is not None and batch.target_mask is not None
+        assert batch.target is not None and batch.target_mask is not None and batch.places is not None
         fed, fed_mask = batch.target[:, :-1], batch.target_mask[:, :-1]  # the last token is predicted, never fed
         ids, mask = torch.cat([batch.source, fed], 1), torch.cat([batch.source_mask, fed_mask], 1)
         # an answer of several tokens loses one to the shift, and a shorter row's last token is fed but predicts nothing
@@ -60,7 +60,7 @@ class Llama(Backbone):
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(fed_mask)], 1))
         hidden = self.causal_states(tokens, mask, prompts)
         states = hidden[:, batch.source.shape[1] - 1 :]
-        return summed_losses(states, batch.target, batch.target_mask, self.head_logits)
+        return summed_losses(states, batch.target, batch.target_mask, batch.places, self.head_logits)
 
     def causal_states(self, embeds: Tensor, mask: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Hidden states of the tokens under ordinary causal attention.
@@ -125,7 +125,7 @@ class Llama(Backbone):
             step = logits.argmax(-1)
             yield logits, step
             ended |= torch.isin(step, eos)
-            if ended.all() or count == max_new_tokens:
+            if count == max_new_tokens or all_ended(ended, count):
                 return
             seen = torch.cat([seen, seen.new_ones(len(batch), 1)], 1)
             places = torch.cat([places, position], 1)

@@ -63,6 +63,8 @@ def follow_layout(name: str, stock: Callable[..., Tensor | None], *, additive: b
     def build(*args: Any, **kwargs: Any) -> Tensor | None:
         layout = _LAYOUT.get()
         if layout is None:
+            if torch.device(kwargs.get("device", "cpu")).type != "cpu":  # asking whether a mask is all ones would wait
+                kwargs |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
             return stock(*args, **kwargs)
         rule, device = kwargs["mask_function"], layout.visible.device
         rows = torch.arange(len(layout.visible), device=device)[:, None, None, None]

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 Head = Callable[[Tensor], Tensor]  # (N, d) -> (N, V)
 POSITIONS_AT_ONCE = 512
+ASKED_EVERY = 8  # tokens between two looks at a device, whether all answers have ended
 
 
 def token_losses(hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
@@ -40,23 +41,22 @@ def token_losses(hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
     return torch.cat([part(states, tokens) for states, tokens in pieces])
 
 
-def summed_losses(hidden: Tensor, targets: Tensor, mask: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+def summed_losses(hidden: Tensor, targets: Tensor, mask: Tensor, places: Tensor, head: Head) -> tuple[Tensor, Tensor]:
     """Per-example sums of the target cross-entropy.
 
     Args:
         hidden: (B, L, d); ``hidden[:, j]`` predicts ``targets[:, j]``.
         targets: (B, L) token ids.
         mask: (B, L), 1 at real target tokens.
+        places: (N,) where these are in (B * L); see backbones.batch.Batch.
         head: the language-model head.
 
     Returns:
         (B,) summed losses and (B,) numbers of target tokens.
     """
-    real = mask.bool()
-    losses = token_losses(hidden[real], targets[real], head)
-    owner = real.nonzero()[:, 0]
+    losses = token_losses(hidden.flatten(0, 1).index_select(0, places), targets.flatten()[places], head)
     total = torch.zeros(len(targets), dtype=losses.dtype, device=losses.device)
-    return total.index_add(0, owner, losses), real.sum(1)
+    return total.index_add(0, places // targets.shape[1], losses), mask.sum(1)
 
 
 def edge_log_probs(hidden: Tensor, slots: Tensor, tokens: Tensor, head: Head) -> Tensor:
@@ -78,6 +78,11 @@ def edge_log_probs(hidden: Tensor, slots: Tensor, tokens: Tensor, head: Head) ->
         local = slots[here] - start
         scores[here] = logits[local, tokens[here]] - logits.logsumexp(-1)[local]
     return scores
+
+
+def all_ended(ended: Tensor, count: int) -> bool:
+    """Whether every answer has its EOS after `count` tokens; off the CPU it is asked now and then, for asking waits."""
+    return (ended.device.type == "cpu" or count % ASKED_EVERY == 0) and bool(ended.all())
 
 
 def cut(tokens: list[int], eos: set[int]) -> list[int]:

@@ -18,7 +18,7 @@ from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
 from backbones.llama import sum_candidates
 from backbones.own import own_head
-from backbones.scoring import cut, edge_log_probs, summed_losses
+from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
 from methods.base import InputMethod
 
 CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of the cross-attention's keys
@@ -36,18 +36,12 @@ class T5(Backbone):
         return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
-        assert batch.target is not None and batch.target_mask is not None
+        assert batch.target is not None and batch.target_mask is not None and batch.places is not None
         embeds, mask = self.encoder_inputs(batch, inputs)
-        return self.losses_from(embeds, mask, batch.target, batch.target_mask, batch.source_mask)
-
-    def losses_from(
-        self, embeds: Tensor, mask: Tensor, target: Tensor, target_mask: Tensor, source_mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Losses of prepared encoder inputs (B, m + S, d) and mask (B, m + S); see ``losses``."""
-        encoded = self.encode(embeds, mask, source_mask)
-        start = target.new_full((len(target), 1), self.start_id)
-        hidden = self._decode(torch.cat([start, target[:, :-1]], 1), encoded, mask)
-        return summed_losses(hidden, target, target_mask, self.head_logits)
+        encoded = self.encode(embeds, mask, batch.source_mask)
+        start = batch.target.new_full((len(batch), 1), self.start_id)
+        hidden = self._decode(torch.cat([start, batch.target[:, :-1]], 1), encoded, mask)
+        return summed_losses(hidden, batch.target, batch.target_mask, batch.places, self.head_logits)
 
     def encoder_inputs(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         """What the encoder reads, (B, m + S, d), and its mask."""
@@ -126,7 +120,7 @@ class T5(Backbone):
             step = logits.argmax(-1)
             yield logits, step
             ended |= torch.isin(step, eos)
-            if ended.all() or count == max_new_tokens:
+            if count == max_new_tokens or all_ended(ended, count):
                 return
             hidden = self._decode(step[:, None], encoded, mask, cache)[:, 0]
 

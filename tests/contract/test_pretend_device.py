@@ -61,6 +61,30 @@ def test_another_device_gives_the_cpus_results(method: str, name: str) -> None:
         assert_same(one, other)
 
 
+@pytest.mark.parametrize(("method", "name"), rig.pairs())
+def test_a_training_pass_waits_for_nothing(method: str, name: str) -> None:
+    with pretend.device() as device:
+        whole = moved(rig.tuned(method, name), device).train()
+        batch = rig.batch(whole, rig.examples(name)).to(device)
+        with pretend.waits() as seen:
+            losses, counts = whole.losses(batch)
+            (losses.sum() / counts.sum()).backward()
+    assert not seen
+
+
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_t5"])
+def test_decoding_looks_at_the_device_once_in_eight_tokens(name: str) -> None:
+    counted = []
+    for tokens in (1, 9):
+        with pretend.device() as device:
+            whole = moved(rig.tuned("pt", name), device)
+            batch = rig.batch(whole, rig.examples(name)).to(device)
+            with pretend.waits() as seen:
+                whole.generate(batch, tokens)
+        counted.append(sum(seen.values()))
+    assert counted[1] <= counted[0] + 1
+
+
 def test_a_tensor_left_on_the_host_is_found() -> None:
     with pretend.device() as device:
         there = torch.ones(3).to(device)

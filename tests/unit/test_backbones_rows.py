@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.batch import Batch, pad, pad_choices
+from backbones.batch import Batch, pad, pad_choices, places_of
 from backbones.llama import offset_rows, positions_of
 from backbones.scoring import cut, edge_log_probs, summed_losses
 from backbones.trie import pack, trie
@@ -88,7 +88,7 @@ def test_scores_are_log_softmax_whatever_the_slices(seed: int) -> None:
     targets = torch.randint(11, (2, 550), generator=generator)
     mask = torch.arange(550)[None] < torch.tensor([[550], [7]])
     hidden.requires_grad_(True)
-    sums, counts = summed_losses(hidden.view(2, 550, 6), targets, mask, lambda x: x @ weight.T)
+    sums, counts = summed_losses(hidden.view(2, 550, 6), targets, mask, places_of(mask), lambda x: x @ weight.T)
     nll = -exact.view(2, 550, 11).gather(-1, targets[..., None])[..., 0]
     assert counts.tolist() == [550, 7] and torch.allclose(sums, (nll * mask).sum(1), rtol=1e-4)
     sums.sum().backward()
