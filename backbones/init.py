@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-HOW = ("uniform", "normal", "sampled_vocabulary", "class_labels", "text")
+HOW = ("uniform", "normal", "sampled_vocabulary", "vocabulary", "class_labels", "text")
 COMMON = 5000  # Lester et al. 2021: rows of the 5,000 most common pieces (SentencePiece ids are ordered by frequency)
 
 
@@ -33,7 +33,8 @@ def prompt_rows(
         embedding: a backbone (what its input embedding gives is taken) or the embedding table itself.
         tokenizer: the backbone's tokenizer.
         how: ``uniform`` U(-spread, spread); ``normal`` N(0, 1); ``sampled_vocabulary`` rows of the first 5,000 ids
-            without replacement; ``class_labels`` the mean of each label's pieces, then sampled rows (a task without
+            without replacement; ``vocabulary`` rows of all ids with replacement (Residual Prompt Tuning's code);
+            ``class_labels`` the mean of each label's pieces, then sampled rows (a task without
             labels has sampled rows alone); ``text`` its tokens, cycled (DePT: with EOS where the tokenizer has one).
         length: m.
         text: for ``text``.
@@ -58,6 +59,8 @@ def prompt_rows(
         return torch.randn(length, table.shape[1], generator=generator)
     if how == "sampled_vocabulary":
         rows = table[_sample(table, length, generator)]
+    elif how == "vocabulary":
+        rows = table[torch.randint(table.shape[0], (length,), generator=generator)]
     elif how == "class_labels":
         rows = _label_rows(table, tokenizer, labels, length, generator)
     else:

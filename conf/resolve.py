@@ -1,7 +1,8 @@
 """From a composed configuration to the one that runs: nulls are filled, documentation blocks dropped, values checked.
 
-A null means "not chosen here". It is filled from `defaults_by_fidelity`, then `defaults_by_family` (a backbone's name
-refines its family), then, for the runner, from the protocol and the task. What anybody chose is not null and so wins.
+A null means "not chosen here". It is filled from the protocol's `recipe` (what the paper's runs were made with), then
+from `defaults_by_fidelity`, then `defaults_by_family` (a backbone's name refines its family), then, for the runner,
+from the protocol and the task, and from its schema's defaults. What anybody chose is not null and so wins.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import MISSING, fields, is_dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,15 @@ from tasks.config import length_for, steps_for
 
 CONF = Path(__file__).resolve().parent
 GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
-DOCUMENTATION = ("defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "ranges", "space", "about")
+# what of a run's training is the protocol's to say; the schema's defaults stand where it says nothing
+RECIPE_KEYS = (
+    "clip_norm", "backbone_dropout", "hidden_dropout", "mean_rows", "precision", "schedule.name",
+    "schedule.factor_per_epoch", "optimizer.name", "optimizer.betas", "optimizer.eps", "optimizer.eps_first",
+    "optimizer.weight_decay", "optimizer.decay_rate",
+)  # fmt: skip
+DOCUMENTATION = (
+    "defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "ranges", "space", "about", "recipe",
+)  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -64,6 +74,7 @@ def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
     backbone, fidelity = filled["backbone"], filled.get("fidelity", "corrected")
     if backbone.get("family") is None:
         _find_family(backbone)
+    follow_recipe(filled)
     for group in GROUPS:
         _fill(filled[group], fidelity, backbone.get("name"), backbone.get("family"))
     _fill_runner(filled)
@@ -107,7 +118,12 @@ def _find_family(backbone: dict[str, Any]) -> None:
 def with_schema(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """A group's values over the defaults of its dataclass, so that every key can be seen and overridden."""
     schema = _schemas().get(group)
-    return _over(schema, values) if schema else dict(values)
+    merged = _over(schema, values) if schema else dict(values)
+    if group == "runner":
+        for key in RECIPE_KEYS:  # null where nobody chose, so that the protocol may
+            if get(values, key) is None:
+                put(merged, key, None)
+    return merged
 
 
 @cache
@@ -176,6 +192,38 @@ def put(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[last] = value
 
 
+def follow_recipe(config: dict[str, Any]) -> None:
+    """Fill what nobody chose with what the protocol's recipe says for this method, task, backbone and fidelity.
+
+    The recipe is a list of `{when, set}`; `when` has shell patterns (or lists of them), `set` dotted keys. The first
+    entry that fits and has a key gives it. A key that the method does not have is left out.
+    """
+    backbone = config["backbone"]
+    facts = {
+        "fidelity": config.get("fidelity", "corrected"),
+        "method": config["method"].get("name"),
+        "task": config["task"].get("name"),
+        "backbone": backbone.get("name"),
+        "family": backbone.get("family"),
+    }
+    for entry in config["protocol"].get("recipe") or []:
+        if not all(_fits(str(facts[name]), wanted) for name, wanted in (entry.get("when") or {}).items()):
+            continue
+        for key, value in entry["set"].items():
+            parent, _, last = key.rpartition(".")
+            holder = get(config, parent)
+            if (
+                isinstance(holder, dict)
+                and (last in holder or parent.startswith("runner"))
+                and holder.get(last) is None
+            ):
+                holder[last] = deepcopy(value)
+
+
+def _fits(value: str, wanted: Any) -> bool:
+    return any(fnmatchcase(value, str(pattern)) for pattern in (wanted if isinstance(wanted, list) else [wanted]))
+
+
 def _fill(group: dict[str, Any], fidelity: str, name: str | None, family: str | None) -> None:
     by_fidelity = (group.get("defaults_by_fidelity") or {}).get(fidelity) or {}
     by_family = group.get("defaults_by_family") or {}
@@ -199,9 +247,14 @@ def _fill_runner(config: dict[str, Any]) -> None:
         "eval_every": protocol.get("eval_every") or 1000,
         "schedule.warmup_steps": protocol.get("warmup_steps", 500),
     }
-    for key, value in wanted.items():
+    schema = _over(_schemas()["runner"], {})
+    for key, value in (wanted | {key: get(schema, key) for key in RECIPE_KEYS}).items():
         if get(runner, key) is None:
             put(runner, key, value)
+    if protocol.get("max_source_length"):  # shown where a reader looks for it
+        task["max_source_length"] = length_for(
+            task["name"], task.get("max_source_length"), protocol["max_source_length"]
+        )
     if not isinstance(schedule, dict):
         raise ConfigError([f"runner.schedule must be a mapping with a name, not {schedule!r}"])
     method = config["method"]

@@ -12,6 +12,7 @@ import torch
 from backbones.admission import admit
 from backbones.config import Facts
 from backbones.config import check as check_backbone
+from backbones.dropout import set_hidden_dropout
 from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
 from backbones.tuned import Tuned
@@ -114,6 +115,18 @@ def load_data(config: Config) -> TaskData:
     return data
 
 
+def room_for_source(config: Config) -> int | None:
+    """Tokens of a source that fit behind the prompt where a protocol cuts [prompt; source] to a length as a whole."""
+    whole = config.protocol.whole_length
+    return whole - int(config.method.get("prompt_length") or 0) if whole else None
+
+
+def ends_answers(config: Config) -> bool:
+    """Whether answers end with EOS: the backbone's, unless the protocol says."""
+    own = config.protocol.answer_eos
+    return config.backbone.text.answer_eos if own is None else own
+
+
 def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, Split]:
     """Token ids of every split."""
     length = capped_length(config)
@@ -124,7 +137,9 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
             tokenizer,
             family=config.backbone.family,
             max_source_length=length,
-            answer_eos=config.backbone.text.answer_eos,
+            max_target_length=config.protocol.answer_length if config.task.kind in ("qa", "cloze") else None,
+            source_tokens=room_for_source(config),
+            answer_eos=ends_answers(config),
             tag_names=tag_names(config.task) if config.task.kind == "tagging" else (),
             data_sha256=data.report["sha256"],
             cache_root=cache_root(config),
@@ -199,6 +214,9 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     splits = splits or encode_splits(config, data, backbone.tokenizer)
     method = build_method(config, backbone) if capabilities(config.method).trains else None
     backbone.backbone_dropout = config.runner.backbone_dropout
+    for module in (backbone.model, backbone.head):
+        if isinstance(module, torch.nn.Module):
+            set_hidden_dropout(module, config.runner.hidden_dropout)
     if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
         backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
     try:

@@ -14,6 +14,7 @@ class OptimizerConfig:
     name: str = ranged("adamw", "one of adamw, adafactor")
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999], metadata={"wanted": "2 numbers >= 0 < 1"})
     eps: float = ranged(1e-6, "number > 0")
+    eps_first: bool | None = None  # true: eps joins before the bias correction (transformers' AdamW, the papers' one)
     weight_decay: float = ranged(0.0, "number >= 0")
     decay_rate: float = ranged(0.8, "number > 0 <= 1")  # Adafactor: second-moment decay (Lester et al. 2021)
 
@@ -50,6 +51,10 @@ class RunnerConfig:
     precision: str = ranged("fp32", "one of fp32, bf16, fp16")
     gradient_checkpointing: bool = False
     backbone_dropout: bool = True  # the frozen backbone's dropout while training (always off in evaluation)
+    # its rate outside the attention weights; null: the model's own
+    hidden_dropout: float | None = ranged(None, "number >= 0 < 1")
+    # rows whose token means are averaged (accumulation in the author code); null: the batch's tokens
+    mean_rows: int | None = ranged(None, "integer >= 1")
     # vocabulary: the papers'; labels: restricted to the label words, never a default
     label_loss: str = ranged("vocabulary", "one of vocabulary, labels")
     evaluate_untrained: bool = True  # score the method at step 0 on the validation and the reported split

@@ -63,6 +63,16 @@ def answering(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
     return "rank" if ranked else "generate"
 
 
+def per_unit(scores: torch.Tensor, examples: Sequence[Example], unit: str | None) -> torch.Tensor:
+    """Log-probabilities (B, C) of the candidates, per character of each where the protocol says so."""
+    if unit is None:
+        return scores
+    lengths = torch.ones_like(scores)
+    for row, example in enumerate(examples):
+        lengths[row, : len(example.choices)] = torch.tensor([max(1, len(text)) for text in example.choices])
+    return scores / lengths
+
+
 class Evaluator:
     """Scores splits with one tuned model.
 
@@ -103,9 +113,14 @@ class Evaluator:
 
     def evaluation(self, split: Split, answers: Sequence[Any], seconds: float) -> Evaluation:
         """Score answers that stand in the split's order."""
+        golds = [reference_of(self.task, example) for example in split.examples]
+        if self.task.kind in ("qa", "cloze") and self.protocol.answer_length and self.how == "generate":
+            golds = [
+                [self._decoded(encoded.target)] for encoded in split.encoded
+            ]  # the label as the author code reads it
         predictions = [
-            Prediction(example.id, answer, reference_of(self.task, example), example.group)
-            for example, answer in zip(split.examples, answers, strict=True)
+            Prediction(example.id, answer, gold, example.group)
+            for example, answer, gold in zip(split.examples, answers, golds, strict=True)
         ]
         return Evaluation(
             predictions,
@@ -136,7 +151,7 @@ class Evaluator:
         backbone = self.tuned.backbone
         batch = backbone.collate(encoded, candidates=self.how == "rank").to(self.workers.device)
         if self.how == "rank":
-            best = self.tuned.rank(batch).argmax(-1).tolist()
+            best = per_unit(self.tuned.rank(batch), examples, self.protocol.rank_per).argmax(-1).tolist()
             return [answer_of(self.task, e, i) for e, i in zip(examples, best, strict=True)]
         if self.how == "classify":
             logits = self.tuned.classify(batch)
@@ -147,13 +162,19 @@ class Evaluator:
         if self.how == "tag":
             return self._tags(self.tuned.tag(batch).argmax(-1).tolist(), examples, encoded)
         tokens = self.tuned.generate(batch, self.max_new_tokens(encoded))
-        texts = [backbone.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in tokens]
+        texts = [self._decoded(ids) for ids in tokens]
         return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        """Token ids as text, special tokens left out."""
+        return str(self.tuned.backbone.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def max_new_tokens(self, encoded: Sequence[Encoded]) -> int:
         """What the task or the protocol says; for a closed label set its longest label."""
         longest = max((len(ids) for e in encoded for ids in e.choices), default=0)
-        return self.task.max_new_tokens or longest or self.protocol.max_new_tokens or 20
+        limit = self.task.max_new_tokens or longest or self.protocol.max_new_tokens or 20
+        # the author code's limit counts the decoder's start token
+        return min(limit, self.protocol.answer_length - 1) if self.protocol.answer_length else limit
 
     def _tags(self, best: list[list[int]], examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[list[str]]:
         """Tag names per word; a word that truncation dropped is tagged O, so that its entities count as missed."""

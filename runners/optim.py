@@ -70,6 +70,18 @@ def set_rates(optimizer: Optimizer, multiplier: float) -> None:
         group["lr"] = group["base_lr"] * multiplier
 
 
+def set_eps(optimizer: Optimizer, step: int, config: OptimizerConfig) -> None:
+    """AdamW's eps for optimiser step `step` (0-based) where it joins before the bias correction.
+
+    transformers' AdamW: lr sqrt(c2)/c1 m / (sqrt(v) + eps); torch's: lr/c1 m / (sqrt(v)/sqrt(c2) + eps), with
+    c = 1 - beta^(step + 1). They are the same at torch's eps / sqrt(c2).
+    """
+    if config.eps_first and config.name == "adamw":
+        correction = 1.0 - config.betas[1] ** (step + 1)
+        for group in optimizer.param_groups:
+            group["eps"] = config.eps / correction**0.5
+
+
 def _adafactor(parts: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     """Adafactor as Lester et al. (2021) set it: constant rate, no parameter scaling, full second moment for prompts."""
     from transformers.optimization import Adafactor
@@ -79,11 +91,12 @@ def _adafactor(parts: list[dict[str, Any]], config: OptimizerConfig) -> Optimize
         def _get_options(param_group: dict[str, Any], param_shape: tuple[int, ...]) -> tuple[bool, bool]:
             return False, param_group["beta1"] is not None
 
+    # T5X takes weight_decay of a parameter away at every step, transformers' class rate times it
+    parts = [{**part, "weight_decay": config.weight_decay / (part["lr"] or 1.0)} for part in parts]
     return Unfactored(
         parts,
         scale_parameter=False,
         relative_step=False,
         warmup_init=False,
-        weight_decay=config.weight_decay,
         decay_rate=-config.decay_rate,
     )

@@ -33,7 +33,7 @@ from runners.packed_scores import PackEvaluator
 from runners.progress import bar, say
 from runners.session import restore_rng, rng_state
 from runners.stopping import Stopped, StopSignal
-from runners.train import target_tokens
+from runners.train import mean_loss
 from runners.workers import Workers, reset
 
 MOST = 16  # runs of a pack whose size nobody gave
@@ -249,14 +249,14 @@ class Pack:
         device = self.workers.device
         self.tuned.train()
         train = {i: m.parts.splits["train"] for i, m in running.items()}
-        totals = {i: max(1, sum(target_tokens(train[i].encoded[j], how) for j in batches[i])) for i in running}
+        means = {i: mean_loss(train[i], batches[i], how, m.runner.mean_rows) for i, m in running.items()}
         losses = dict.fromkeys(running, 0.0)
         for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
             batch = backbone.collate([train[i].encoded[j] for i, piece in here.items() for j in piece]).to(device)
             self.inputs.use(list(here), [len(piece) for piece in here.values()])
             rows, _ = self.tuned.losses(batch)
             blocks = rows.float().split([len(piece) for piece in here.values()])
-            parts = [block.sum() / totals[i] for i, block in zip(here, blocks, strict=True)]
+            parts = [means[i](block, here[i]) for i, block in zip(here, blocks, strict=True)]
             torch.stack(parts).sum().backward()
             for i, part in zip(here, parts, strict=True):
                 losses[i] += float(part.detach())

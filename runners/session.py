@@ -18,7 +18,7 @@ from torch import Tensor
 from results.files import replacing
 from results.ledger import Run
 from runners.config import RunnerConfig
-from runners.optim import build_optimizer, factor, set_rates
+from runners.optim import build_optimizer, factor, set_eps, set_rates
 from runners.order import BatchOrder
 
 Tensors = dict[str, Tensor]
@@ -116,6 +116,7 @@ class Session:
         if self.runner.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.runner.clip_norm)
         set_rates(self.optimizer, factor(self.step, self.total, self.runner.schedule, self.order.steps_per_epoch))
+        set_eps(self.optimizer, self.step, self.runner.optimizer)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

@@ -25,6 +25,25 @@ def target_tokens(encoded: Encoded, how: str) -> int:
     return 1 if how == "classify" else len(encoded.target)
 
 
+def mean_loss(
+    train: Split, indices: Sequence[int], how: str, rows: int | None
+) -> Callable[[torch.Tensor, Sequence[int]], torch.Tensor]:
+    """(summed losses of some examples, their indices) -> their part in the mean loss of the global batch.
+
+    The mean is over the batch's target tokens; with `rows`, over groups of so many examples of each group's mean over
+    its tokens, as a trainer that accumulates gradients over such groups takes it.
+    """
+    if rows is None:
+        total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
+        return lambda losses, piece: losses.sum() / total
+    groups = [indices[start : start + rows] for start in range(0, len(indices), rows)]
+    weights: dict[int, float] = {}
+    for group in groups:
+        tokens = max(1, sum(target_tokens(train.encoded[i], how) for i in group))
+        weights |= dict.fromkeys(group, 1.0 / (tokens * len(groups)))
+    return lambda losses, piece: losses @ losses.new_tensor([weights[i] for i in piece])
+
+
 def gradients(
     tuned: Any,
     train: Split,
@@ -33,6 +52,7 @@ def gradients(
     workers: Workers,
     cut: Cut,
     stop: bool = False,
+    mean_rows: int | None = None,
 ) -> tuple[float, bool]:
     """Leave the gradient of the global batch's mean loss in the trained tensors.
 
@@ -41,26 +61,29 @@ def gradients(
 
     Args:
         cut: how this process's part of the batch becomes passes (runners/cut.py).
+        mean_rows: rows per mean (`mean_loss`).
 
     Returns:
         That loss, and whether any process was told to stop (`stop` on one of them).
     """
     error, loss = None, torch.zeros((), device=workers.device)
     try:
-        loss = _backward(tuned, train, indices, how, workers, cut)
+        loss = _backward(tuned, train, indices, how, workers, cut, mean_rows)
     except Exception as caught:  # told to the other processes, which would wait for this one's gradients
         error = caught
     return workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
 
 
-def _backward(tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, cut: Cut) -> torch.Tensor:
+def _backward(
+    tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, cut: Cut, mean_rows: int | None
+) -> torch.Tensor:
     """Forward and backward of this process's part of a global batch; its part of the mean loss."""
-    total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
+    averaged = mean_loss(train, indices, how, mean_rows)
     loss = torch.zeros((), device=workers.device)
     for piece in cut(share(indices, workers.rank, workers.count)):
         batch = tuned.backbone.collate([train.encoded[i] for i in piece]).to(workers.device)
         losses, _ = tuned.losses(batch)
-        part = losses.float().sum() / total
+        part = averaged(losses.float(), piece)
         part.backward()
         loss += part.detach()
     return loss
@@ -118,7 +141,9 @@ def train(
             tuned.train()
             begun = time.monotonic()
             indices = session.indices()
-            loss, stopped = gradients(tuned, train_split, indices, evaluator.how, workers, cut, stop.came)
+            loss, stopped = gradients(
+                tuned, train_split, indices, evaluator.how, workers, cut, stop.came, runner.mean_rows
+            )
             session.update(loss, len(indices), time.monotonic() - begun)
             shown.update()
             shown.set_postfix(_postfix(session, loss, metric), refresh=False)

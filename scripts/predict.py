@@ -124,7 +124,7 @@ class Answerer:
         """Answer and label probabilities of some examples."""
         import torch
 
-        from runners.assemble import capped_length
+        from runners.assemble import capped_length, ends_answers
         from runners.evaluate import Split
         from tasks.encode import encode
         from tasks.rows import tag_names
@@ -135,7 +135,7 @@ class Answerer:
             backbone.tokenizer,
             family=self.config.backbone.family,
             max_source_length=capped_length(self.config),
-            answer_eos=self.config.backbone.text.answer_eos,
+            answer_eos=ends_answers(self.config),
             tag_names=tag_names(task) if task.kind == "tagging" else (),
         )
         split = Split("lines", examples, encoded)  # type: ignore[arg-type]

@@ -7,12 +7,12 @@ from typing import Any
 from tasks.config import TaskConfig
 from tasks.entities import tags_of_text
 from tasks.examples import Example
-from tasks.scoring import same_referent
+from tasks.scoring import content_words, same_referent
 
 
 def answer_of(task: TaskConfig, example: Example, index: int) -> str:
     """The answered word where one of the candidates was chosen."""
-    return example.choices[index]
+    return (example.names or example.choices)[index]
 
 
 def parse_answer(task: TaskConfig, example: Example, text: str) -> Any:
@@ -23,7 +23,8 @@ def parse_answer(task: TaskConfig, example: Example, text: str) -> Any:
     if task.kind == "tagging":
         return tags_of_text(example.words, text)
     if asks_for_referent(task, example):
-        return task.labels[int(same_referent(text, example.references[0]))]
+        # an answer of determiners alone is no answer, so that it matches neither label (T5 gives it -1)
+        return task.labels[int(same_referent(text, example.references[0]))] if content_words(text) else ""
     return text
 
 
@@ -35,6 +36,8 @@ def reference_of(task: TaskConfig, example: Example) -> Any:
         return list(example.tags)
     if task.kind in ("qa", "cloze"):
         return list(example.references)
+    if example.names:
+        return example.names[int(example.label or 0)]
     return example.references[1] if asks_for_referent(task, example) else example.target
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,14 @@ class Official:
     revision: str
     fingerprint: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def joined(self) -> Official:
+        """All rows as one split, ``test``, in the order train, validation, test, others."""
+        from datasets import concatenate_datasets
+
+        first = [name for name in ("train", "validation", "test") if name in self.splits]
+        order = [*first, *sorted(set(self.splits) - set(first))]
+        return replace(self, splits={"test": concatenate_datasets([self.splits[name] for name in order])})
 
 
 def key_of(*parts: Any) -> str:

@@ -91,16 +91,26 @@ class ProtocolConfig:
 
     Attributes:
         style: which of a task's templates is read (falls back to ``default``).
-        label_words: which words answer (``digits``, ``words``, ``lester``).
+        label_words: which words answer (``digits``, ``words``, ``lester``; ``cloze``: a choice's own text).
         split: recipe, one of ``carved | dept | official | dev | lmbff`` (tasks/splits.py).
-        split_seed: seed of the permutation; fixed, apart from the training seed.
+        split_seed: seed of the permutation; fixed, apart from the training seed. ``split_order``: ``numpy`` shuffles
+            as datasets does, ``None`` as torch.
         carve: rows carved from the training split; ``carve_share``: at most this share of it.
         select_split / report_split: the roles that choose the checkpoint and fill the table; a task without
             ``test`` rows under this recipe is reported on ``validation``.
         scoring: ``rank`` (log-probability of each label) or ``generate`` (greedy, string match).
+        rank_per: ``None`` ranks by the whole log-probability; ``character`` divides it by the answer's characters.
+        answer_eos: whether answers end with EOS, in training and in the ranking; ``None`` = as the backbone says.
         decoder_cue: the same cue for every task on decoder-only models; ``None`` = the task's own.
+        entities: ``lenient``: entities as seqeval's default mode reads them select and are reported; ``None``: strict
+            IOB2. Both are in every record.
         k_shot: training rows; ``few_shot``: ``total`` (DePT family) or ``per_class`` (LM-BFF); ``None`` = all rows.
-        qa_references: ``first`` trains and scores against the first answer alone, ``all`` scores the best one.
+            ``few_shot_order``: the shuffle that draws them: ``numpy`` (``default_rng``, datasets' own, as in the DePT
+            family's code); ``None`` = torch's permutation.
+        qa_references: ``first`` trains and scores against the first answer alone (ReCoRD: each answer is a row of its
+            own, scored against itself), ``all`` scores the best one.
+        answer_length: tokens of an answer, EOS counted, as the DePT family's code cuts them: in training, in what QA
+            is scored against (the decoded label), and one less in generation, whose start token counts.
         regression_rounding: targets of STS-B as text: ``tenth`` (the DePT family's code), ``fifth`` (T5).
         repeat_option: WinoGrande's template shows option 1 twice (author code).
         invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
@@ -108,7 +118,11 @@ class ProtocolConfig:
         seeds: seeds behind one reported cell.
         steps: ``small | large`` (published train rows, see ``steps_for``) -> optimiser steps; ``official`` repeats one
             of them for readers that go by the split rule.
-        max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens.
+        max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens; it goes before a task's own.
+        whole_length: tokens to which [prompt; source] is cut as one, the end lost (Residual Prompt Tuning's code).
+        recipe: what the protocol sets where nobody chose: a list of ``{when, set}``; ``when`` has patterns for
+            fidelity, method, task, backbone and family, ``set`` dotted keys (runner.optimizer.eps, method.lr.prompt).
+            The first entry that has a key wins (conf/resolve.py).
     """
 
     name: str
@@ -116,17 +130,23 @@ class ProtocolConfig:
     about: str = ""
     style: str = "default"
     label_words: str = "digits"
-    split: str = ranged("carved", "one of carved, dept, official, dev, lmbff")
+    split: str = ranged("carved", "one of carved, dept, official, dev, lmbff, whole")
     split_seed: int = ranged(42, SEED)
+    split_order: str | None = ranged(None, "one of numpy")
     carve: int = ranged(1000, "integer >= 1")
     carve_share: float = ranged(0.1, "number > 0 < 1")
     select_split: str = ranged("validation", "one of validation, test")
     report_split: str = ranged("test", "one of validation, test")
     scoring: str = ranged("rank", "one of rank, generate")
+    rank_per: str | None = ranged(None, "one of character")
+    answer_eos: bool | None = None
     decoder_cue: str | None = None
+    entities: str | None = ranged(None, "one of lenient")
     k_shot: int | None = ranged(None, "integer >= 1")
     few_shot: str = ranged("total", "one of total, per_class")
+    few_shot_order: str | None = ranged(None, "one of numpy")
     qa_references: str | None = ranged(None, "one of first, all")
+    answer_length: int | None = ranged(None, "integer >= 2")
     regression_rounding: str | None = ranged(None, "one of tenth, fifth, none")
     repeat_option: bool | None = None
     invalid_output: str | None = ranged(None, "one of opposite, wrong")
@@ -137,6 +157,8 @@ class ProtocolConfig:
     warmup_steps: int | None = ranged(None, "integer >= 0")
     max_source_length: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 1"})
     max_new_tokens: int | None = ranged(None, "integer >= 1")
+    whole_length: int | None = ranged(None, "integer >= 2")
+    recipe: list[Any] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
     defaults_by_fidelity: dict[str, Any] = field(default_factory=dict)
 
@@ -157,10 +179,10 @@ def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:
 
 
 def length_for(task: str, own: int | None, by_protocol: dict[str, int] | None) -> int:
-    """The protocol's length for the task, then for its suite, then the task's own, then the protocol's, then 256."""
+    """The protocol's length for the task, then for its suite, then for all; without one the task's own, or 256."""
     table = by_protocol or {}
-    keys = [key for key in (task, task.partition("/")[0]) if key in table]
-    return int(table[keys[0]]) if keys else int(own or table.get("default") or 256)
+    keys = [key for key in (task, task.partition("/")[0], "default") if table.get(key)]
+    return int(table[keys[0]] if keys else own or 256)
 
 
 def new_tokens(task: TaskConfig, protocol: ProtocolConfig) -> int:
@@ -179,4 +201,5 @@ def steps_for(train_rows: int, steps: dict[str, int]) -> int | None:
 def metric_of(task: TaskConfig, protocol: ProtocolConfig, purpose: str) -> str:
     """The metric that selects (``purpose="select"``) or is reported (``"report"``) under a protocol."""
     table = {"select": task.select_metric, "report": task.report_metric}[purpose]
-    return table.get(protocol.name) or table.get("default") or task.metrics[0]
+    name = table.get(protocol.name) or table.get("default") or task.metrics[0]
+    return f"{name}_lenient" if task.kind == "tagging" and protocol.entities == "lenient" else name

@@ -56,6 +56,7 @@ def encode_batches(
     family: str,
     max_source_length: int,
     max_target_length: int | None = None,
+    source_tokens: int | None = None,
     answer_eos: bool = True,
     tag_names: Sequence[str] = (),
 ) -> Iterator[list[Encoded]]:
@@ -65,6 +66,8 @@ def encode_batches(
         tokenizer: a tokenizer of transformers; fast ones spread their work.
         max_source_length: tokens of a source (EOS and BOS counted) or of an encoder's sequence.
         max_target_length: cap on targets as an author's code has it; ``None`` never cuts them.
+        source_tokens: a second cut, at whatever token stands there, EOS or cue (Residual Prompt Tuning's code cuts
+            [prompt; source] as one); ``None`` = none.
         answer_eos: end answers with EOS.
         tag_names: IOB2 tags in the order of their ids (tagging with an encoder; ``tasks.rows.tag_names``).
 
@@ -76,13 +79,20 @@ def encode_batches(
             f"tagging needs to know which word a token belongs to, and {type(tokenizer).__name__} does not tell (it is "
             "a slow tokenizer); give a folder with tokenizer.json, or another task"
         )
-    answers = None if family == "encoder" else AnswerEncoder(tokenizer, family, answer_eos)
+    answers: AnswerEncoder | None = None
     tag_ids = {name: i for i, name in enumerate(tag_names)}
     for batch in _batches(examples):
+        if answers is None and family != "encoder":
+            answers = AnswerEncoder(tokenizer, family, answer_eos, spaced=batch[0].suffix.endswith(" "))
         if answers is None:
             yield _encoder_batch(batch, tokenizer, max_source_length, tag_ids)
         else:
-            yield _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
+            for encoded in (
+                made := _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
+            ):
+                if source_tokens and len(encoded.source) > source_tokens:
+                    encoded.source, encoded.truncated = encoded.source[:source_tokens], True
+            yield made
 
 
 def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
@@ -107,16 +117,19 @@ def _ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
 
 
 class AnswerEncoder:
-    """Encodes answers: T5 as plain text, decoder-only as the continuation `` answer`` of a source."""
+    """Encodes answers: T5 as plain text, decoder-only as the continuation `` answer`` of a source.
 
-    def __init__(self, tokenizer: Any, family: str, eos: bool) -> None:
+    A cue that ends in a space has the answer's space already (the DePT family's ``Label : ``).
+    """
+
+    def __init__(self, tokenizer: Any, family: str, eos: bool, spaced: bool = False) -> None:
         self.tokenizer = tokenizer
         self.end = [tokenizer.eos_token_id] if eos else []
         self.cache: dict[str, list[int]] = {}
         self.sets: dict[tuple[str, ...], list[list[int]]] = {}
         # SentencePiece tokenizers with a dummy prefix put the space there themselves
         first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["a"], special=False)[0])[0]
-        self.lead = " " if family == "llama" and not first.startswith("▁") else ""
+        self.lead = " " if family == "llama" and not spaced and not first.startswith("▁") else ""
 
     def __call__(self, answers: list[str]) -> list[list[int]]:
         """Ids of each answer, EOS included where answers end with it."""

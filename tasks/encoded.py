@@ -160,6 +160,7 @@ def encode_split(
     family: str,
     max_source_length: int,
     max_target_length: int | None = None,
+    source_tokens: int | None = None,
     answer_eos: bool = True,
     tag_names: Sequence[str] = (),
     data_sha256: str = "",
@@ -173,7 +174,7 @@ def encode_split(
     """
     options: dict[str, Any] = {
         "family": family, "max_source_length": max_source_length, "max_target_length": max_target_length,
-        "answer_eos": answer_eos, "tag_names": list(tag_names),
+        "answer_eos": answer_eos, "tag_names": list(tag_names), "source_tokens": source_tokens,
     }  # fmt: skip
     if cache_root is None or not data_sha256:
         return EncodedSplit(*arrays_of(encode_batches(examples, tokenizer, **options)))

@@ -1,4 +1,4 @@
-"""Entities of a tagged sentence: strict IOB2 spans, and their form as text for text-to-text models (pure Python)."""
+"""Entities of a tagged sentence: spans (strict, and as seqeval reads them by default) and their form as text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,24 @@ def spans(tags: Sequence[str]) -> list[Span]:
             out.append((tags[start][2:], start, at))
             start = None
         if tag.startswith("B-"):
+            start = at
+    return out
+
+
+def lenient_spans(tags: Sequence[str]) -> list[Span]:
+    """(type, start, end) as seqeval's default mode (conlleval's rule) reads them: what P-tuning v2's code scores.
+
+    A B- begins an entity, and so does an I- after O or after another type; an entity ends before the next beginning
+    or O. Where tags are legal IOB2, these are the strict spans.
+    """
+    out: list[Span] = []
+    start: int | None = None
+    for at, tag in enumerate([*tags, "O"]):
+        kind, goes_on = tag[2:], tag.startswith("I-") and start is not None and tags[at - 1][2:] == tag[2:]
+        if start is not None and not goes_on:
+            out.append((tags[start][2:], start, at))
+            start = None
+        if kind and start is None:
             start = at
     return out
 

@@ -140,22 +140,36 @@ class Answers(LocalMetric):
 
 
 class EntityF1(LocalMetric):
-    """Entity micro-F1 of tags under strict IOB2 (seqeval)."""
+    """Entity micro-F1 of tags under strict IOB2 (seqeval's strict mode)."""
 
+    strict: ClassVar[bool] = True
     inputs: ClassVar[dict[str, Any]] = {"predictions": ListOf(TEXT), "references": ListOf(TEXT)}
     source = "CoNLL-2003, seqeval"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from seqeval.metrics import f1_score, precision_score, recall_score
         from seqeval.metrics.v1 import precision_recall_fscore_support
         from seqeval.scheme import IOB2
 
         # an absent entity of a generated answer stands past the sentence's end, and seqeval wants equal lengths
         references = [[*r, *["O"] * (len(p) - len(r))] for p, r in zip(predictions, references, strict=True)]
         predictions = [[*p, *["O"] * (len(r) - len(p))] for p, r in zip(predictions, references, strict=True)]
+        if not self.strict:
+            scores = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
+            return {
+                f"{name}_lenient": float(value(references, predictions, zero_division=0))
+                for name, value in scores.items()
+            }
         precision, recall, f1, _ = precision_recall_fscore_support(
             references, predictions, average="micro", scheme=IOB2, zero_division=0
         )
         return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+
+
+class LenientEntityF1(EntityF1):
+    """As `EntityF1`, in seqeval's default mode, which P-tuning v2's code and so APT's line report."""
+
+    strict: ClassVar[bool] = False
 
 
 METRICS: dict[str, type[LocalMetric]] = {
@@ -169,6 +183,7 @@ METRICS: dict[str, type[LocalMetric]] = {
     "f1_m": GroupF1,
     "answers": Answers,
     "entities": EntityF1,
+    "lenient_entities": LenientEntityF1,
 }
 
 

@@ -20,6 +20,7 @@ class Example:
         segments: encoders: (first, second) text, one pair per sequence (one, or one per choice).
         words, tags: tagging: whole words and their IOB2 tags.
         suffix: end of ``source`` that truncation must never cut.
+        names: what each candidate is called in predictions, where that is not its own text (cloze form).
     """
 
     id: str
@@ -33,3 +34,4 @@ class Example:
     words: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     suffix: str = ""
+    names: tuple[str, ...] = ()

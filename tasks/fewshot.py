@@ -11,18 +11,18 @@ REGRESSION_BORDER = 2.5  # STS-B is drawn as two classes by both families
 LMBFF_SEEDS = (13, 21, 42, 87, 100)
 
 
-def draw_total(classes: Sequence[Hashable], k: int, seed: int) -> list[int]:
+def draw_total(classes: Sequence[Hashable], k: int, seed: int, order: str | None = None) -> list[int]:
     """Positions of ``k`` training rows in total (ATTEMPT's and DePT's ``k_shot_example``).
 
-    Rows come in the order of a permutation by the training seed; each class takes ``k // classes`` of them. When
-    only one slot is left, one more row of any class is let in. With 3 classes and k = 32 that leaves 30 rows, as in
-    the author code.
+    Rows come in the order of a permutation by the training seed (``order``: numpy's or torch's); each class takes
+    ``k // classes`` of them. When only one slot is left, one more row of any class is let in. With 3 classes and k = 32
+    that leaves 30 rows, as in the author code.
     """
     kinds = set(classes)
     share = k // len(kinds)
     counts = dict.fromkeys(kinds, 0)
     taken: list[int] = []
-    for position in permutation(len(classes), seed):
+    for position in permutation(len(classes), seed, order):
         if len(taken) == k:
             break
         kind = classes[position]

@@ -11,6 +11,7 @@ from tasks.config import ProtocolConfig, TaskConfig
 from tasks.scoring import INVALID
 from tasks.templates import label_words
 
+LENIENT = ("f1_lenient", "precision_lenient", "recall_lenient")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # STS-B: the author code's -1, or the middle of the scale 0..5
 
@@ -40,7 +41,8 @@ def score(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Pred
     found = _scores(task, protocol, predictions)
     if task.mean_of:
         found["mean"] = sum(found[name] for name in task.mean_of) / len(task.mean_of)
-    return {name: found[name] for name in task.metrics}
+    both_modes = LENIENT if task.kind == "tagging" else ()  # a tagging record has them beside the strict ones
+    return {name: found[name] for name in (*task.metrics, *both_modes)}
 
 
 def _scores(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -51,7 +53,9 @@ def _scores(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Pr
         return compute("answers", predictions=texts, references=[_list(p.reference) for p in predictions])
     if task.kind == "tagging":
         tags = [list(p.prediction) for p in predictions]
-        return compute("entities", predictions=tags, references=[list(p.reference) for p in predictions])
+        gold = [list(p.reference) for p in predictions]
+        strict = compute("entities", predictions=tags, references=gold)
+        return strict | compute("lenient_entities", predictions=tags, references=gold)
     if task.kind == "regression":
         numbers = [read_number(p.prediction, protocol.invalid_output) for p in predictions]
         values = [float(_one(p.reference)) for p in predictions]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.entities import spans
+from tasks.entities import lenient_spans, spans
 
 INVALID = -1
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -115,9 +115,10 @@ def qa(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[
     return {"em": float(scores[:, 0].mean()), "f1": float(scores[:, 1].mean())}
 
 
-def entity_counts(prediction: Sequence[str], reference: Sequence[str]) -> tuple[int, int, int]:
-    """(right, predicted, gold) entities of one sentence under strict IOB2."""
-    got, gold = set(spans(prediction)), set(spans(reference))
+def entity_counts(prediction: Sequence[str], reference: Sequence[str], lenient: bool = False) -> tuple[int, int, int]:
+    """(right, predicted, gold) entities of one sentence under strict IOB2, or in seqeval's default mode."""
+    read = lenient_spans if lenient else spans
+    got, gold = set(read(prediction)), set(read(reference))
     return len(got & gold), len(got), len(gold)
 
 
@@ -131,9 +132,11 @@ def micro_f1(counts: ArrayLike) -> dict[str, float]:
     }
 
 
-def entities(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float]:
+def entities(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], lenient: bool = False
+) -> dict[str, float]:
     """Entity micro-F1 with precision and recall."""
-    return micro_f1([entity_counts(p, r) for p, r in zip(predictions, references, strict=True)])
+    return micro_f1([entity_counts(p, r, lenient) for p, r in zip(predictions, references, strict=True)])
 
 
 DETERMINERS = frozenset({
@@ -142,13 +145,14 @@ DETERMINERS = frozenset({
 })  # fmt: skip
 
 
+def content_words(text: str) -> list[str]:
+    """The words of a phrase without determiners."""
+    return [w for w in text.strip().lower().split(" ") if w and w not in DETERMINERS]
+
+
 def same_referent(prediction: str, referent: str) -> bool:
     """T5's rule for WSC: one phrase's words hold the other's, determiners left out."""
-
-    def words(text: str) -> list[str]:
-        return [w for w in text.strip().lower().split(" ") if w not in DETERMINERS]
-
-    got, gold = words(prediction), words(referent)
+    got, gold = content_words(prediction), content_words(referent)
     if not any(got) or ("'" in " ".join(got)) != ("'" in " ".join(gold)):
         return False
     return set(got) <= set(gold) or set(gold) <= set(got)

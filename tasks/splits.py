@@ -9,11 +9,19 @@ from tasks.config import ProtocolConfig, TaskConfig
 from tasks.errors import DataError
 
 SMALLEST_CARVE = 12  # rows to select on, however small the training split (at most a third of it)
+WHOLE = "whole"
 Sizes = dict[str, int]
 
 
-def permutation(n: int, seed: int) -> list[int]:
-    """``torch.randperm(n)`` of a fresh CPU generator: the permutation of the DePT family's code (seed 42)."""
+def permutation(n: int, seed: int, order: str | None = None) -> list[int]:
+    """``torch.randperm(n)`` of a fresh CPU generator: the permutation of the DePT family's code (seed 42).
+
+    ``order="numpy"`` is ``default_rng(seed).permutation(n)``, the shuffle of the library datasets.
+    """
+    if order == "numpy":
+        import numpy as np
+
+        return np.random.default_rng(seed).permutation(n).tolist()
     import torch
 
     generator = torch.Generator()
@@ -94,7 +102,7 @@ def dept(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     _need(sizes, task, "train")
     if task.split_rule == "small":
         _need(sizes, task, task.dev_split)
-        order = permutation(sizes[task.dev_split], protocol.split_seed)
+        order = permutation(sizes[task.dev_split], protocol.split_seed, protocol.split_order)
         half = len(order) // 2
         return {
             "train": Part("train"),
@@ -103,7 +111,7 @@ def dept(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
         }
     if task.split_rule == "large":
         _need(sizes, task, task.dev_split)
-        order = permutation(sizes["train"], protocol.split_seed)
+        order = permutation(sizes["train"], protocol.split_seed, protocol.split_order)
         size = max(1, min(protocol.carve, int(protocol.carve_share * len(order))))
         rest = order[size:]
         return {
@@ -138,6 +146,11 @@ def dev(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     return {"train": Part("train"), "validation": Part(held if held in sizes else _held(task, sizes))}
 
 
+def whole(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
+    """Every labelled row of every official split is reported (they were joined before): nothing trains or selects."""
+    return {"test": Part("test")}
+
+
 def lmbff(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     """Gao et al. 2021: few-shot train and dev out of the official train split; the official dev is the test."""
     _need(sizes, task, "train")
@@ -162,6 +175,7 @@ RECIPES: dict[str, Callable[[TaskConfig, ProtocolConfig, Sizes], Parts]] = {
     "official": official,
     "dev": dev,
     "lmbff": lmbff,
+    WHOLE: whole,
 }
 PROPORTIONS = {"validation": 0.1, "test": 0.1}
 

@@ -17,7 +17,7 @@ from tasks.examples import Example
 from tasks.fewshot import REGRESSION_BORDER, draw_per_class, draw_total
 from tasks.local import local_files, local_revision
 from tasks.rows import label_column
-from tasks.splits import Part, parts_of, replace_missing, too_small
+from tasks.splits import WHOLE, Part, parts_of, replace_missing, too_small
 from tasks.templates import Template
 
 CHUNK = 1000  # rows that are read from the Arrow table at once
@@ -118,7 +118,8 @@ def load_task(
     official = official_rows(task, data, source, revision, cache_root)
     source, revision = official.source, official.revision  # the Hub may have failed after it was found reachable
     sizes = {split: len(rows) for split, rows in official.splits.items()}
-    splits, verdicts = _split(task, protocol, official, template, seed, lenient=source in ("local", "fixture"))
+    rows = official.joined() if protocol.split == WHOLE else official
+    splits, verdicts = _split(task, protocol, rows, template, seed, lenient=source in ("local", "fixture"))
     verdicts = _count_verdicts(task, source, sizes) + verdicts
     report = {
         "source": source,
@@ -146,7 +147,7 @@ def _split(
     sizes = {split: len(rows) for split, rows in official.splits.items()}
     verdicts: list[str] = []
     base = {split: Part(split) for split in sizes}
-    if lenient:
+    if lenient and protocol.split != WHOLE:
         base, verdicts = replace_missing(task, sizes, protocol.split_seed)
         sizes = {s: len(p.indices(sizes.get(p.split, 0))) for s, p in base.items()}
     why = too_small(task, protocol, sizes)
@@ -180,9 +181,9 @@ def _through(part: Part, base: dict[str, Part], sizes: dict[str, int], official:
 
 def _variants(rows: Any, index: int, template: Template, role: str) -> list[int]:
     """Most rows make one example; only those kinds that may make more are read for it."""
-    if role != "train" or not template.expands:
+    if not template.expands_in(role):
         return [0]
-    return template.variants(rows[index], train=True)
+    return template.variants(rows[index], train=role == "train")
 
 
 Roles = dict[str, tuple[str, list[int]]]
@@ -203,7 +204,7 @@ def _few(
         if protocol.split == "lmbff":
             rows = {**rows, "validation": (split, [train[p] for p in held])}
     elif protocol.few_shot == "total":
-        drawn = draw_total(classes, k, seed)
+        drawn = draw_total(classes, k, seed, protocol.few_shot_order)
     else:
         raise DataError(f"protocol.few_shot={protocol.few_shot!r}: total or per_class")
     return {**rows, "train": (split, [train[p] for p in drawn])}, verdicts

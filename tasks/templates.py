@@ -15,6 +15,7 @@ from tasks.rows import ID, label_column
 Row = dict[str, Any]
 FAMILIES = ("t5", "llama", "encoder")
 FREE = ("qa", "cloze", "tagging", "regression")  # kinds without a fixed set of label words
+CLOZE = "cloze"  # multiple choice: the texts of the choices themselves are the candidates
 REFERENT = "referent"  # WSC as T5 words it: the answer is the referent itself
 DECIMALS = {"tenth": 10, "fifth": 5}
 
@@ -33,13 +34,21 @@ def answers_with_referent(task: TaskConfig, protocol: ProtocolConfig) -> bool:
     return task.label_words.get(protocol.label_words) == REFERENT
 
 
+def in_cloze_form(task: TaskConfig, protocol: ProtocolConfig) -> bool:
+    """Whether a multiple choice is answered with the text of a choice, not with its number."""
+    return task.kind == "multiple_choice" and protocol.label_words == CLOZE
+
+
 def label_words(task: TaskConfig, protocol: ProtocolConfig) -> tuple[str, ...]:
     """The words that answer, in the order of the class ids; empty for free-form answers."""
     if task.kind in FREE or answers_with_referent(task, protocol):
         return ()
+    if in_cloze_form(task, protocol):
+        return tuple(task.labels)  # what a prediction is called
     if protocol.label_words == "digits" and "digits" not in task.label_words:
         return tuple(str(i) for i in range(len(task.labels)))
-    words = tuple(str(w) for w in styled(task.label_words, protocol.label_words, "label words", task))
+    style = "words" if protocol.label_words == CLOZE else protocol.label_words
+    words = tuple(str(w) for w in styled(task.label_words, style, "label words", task))
     if len(words) != len(task.labels) or len(set(words)) != len(words):
         raise DataError(f"{task.name}: label words {words} must be one distinct word for each of {task.labels}")
     return words
@@ -82,8 +91,15 @@ class Template:
         self.parts = styled(task.segments, style, "segments", task) if self._has_segments() else ()
         cue = task.decoder_cue if protocol.decoder_cue is None else protocol.decoder_cue
         self.suffix = f" {cue}" if family == "llama" and cue else ""
-        # whether a training row may make several examples, or none
-        self.expands = task.kind == "cloze" or answers_with_referent(task, protocol)
+        self.answers_apart = (
+            task.kind == "cloze" and protocol.qa_references == "first" and protocol.scoring == "generate"
+        )
+
+    def expands_in(self, role: str) -> bool:
+        """Whether a row of a role may make several examples, or none."""
+        if role == "train":
+            return self.task.kind == "cloze" or answers_with_referent(self.task, self.protocol)
+        return self.answers_apart
 
     def identity(self) -> list[Any]:
         """Everything that decides what a row becomes: part of the key under which its token ids are kept."""
@@ -103,8 +119,11 @@ class Template:
         return text.replace("{option2}", "{option1}") if self.protocol.repeat_option else text
 
     def variants(self, row: Row, train: bool) -> list[int]:
-        """Which training examples a row makes: ReCoRD one per answer, WSC's referent from true rows only."""
-        if train and self.task.kind == "cloze":
+        """Which examples a row makes: ReCoRD one per answer, WSC's referent (in training) from true rows only.
+
+        The DePT family's code makes one per answer in evaluation too, and scores it against that answer alone.
+        """
+        if self.task.kind == "cloze" and (train or self.answers_apart):
             return list(range(len(row["answers"])))
         if train and answers_with_referent(self.task, self.protocol):
             return [0] if row[self.label] == self.task.labels[1] else []
@@ -158,7 +177,12 @@ class Template:
             "segments": self.segments(fields),
         }
 
-    _multiple_choice = _classification
+    def _multiple_choice(self, fields: Row, variant: int) -> dict[str, Any]:
+        made = self._classification(fields, variant)
+        if self.family != "encoder" and in_cloze_form(self.task, self.protocol):
+            texts = tuple(self._choice_texts(fields))
+            made |= {"target": texts[made["label"]], "choices": texts, "names": tuple(self.task.labels)}
+        return made
 
     def _regression(self, fields: Row, variant: int) -> dict[str, Any]:
         value = float(fields["label"])
@@ -175,7 +199,8 @@ class Template:
     def _cloze(self, fields: Row, variant: int) -> dict[str, Any]:
         choices = tuple(fields["entities"]) if self.protocol.scoring == "rank" else ()
         answers = tuple(fields["answers"])
-        return {"target": answers[variant], "choices": choices, "references": answers}
+        accepted = answers[variant : variant + 1] if self.answers_apart else answers
+        return {"target": answers[variant], "choices": choices, "references": accepted}
 
     def _tagging(self, fields: Row, variant: int) -> dict[str, Any]:
         words, tags = tuple(fields["tokens"]), tuple(fields["ner_tags"])

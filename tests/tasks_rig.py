@@ -31,6 +31,7 @@ def task_of(name: str, **changes: Any) -> TaskConfig:
 def protocol_of(name: str, fidelity: str | None = None, **changes: Any) -> ProtocolConfig:
     """A protocol's YAML, its switches filled where a fidelity is named."""
     values = yaml.safe_load(_values("protocol", name))
+    values["style"] = values["style"] or name  # where the protocol's recipe says it
     filled = values["defaults_by_fidelity"][fidelity] if fidelity else {}
     return ProtocolConfig(**(values | {k: v for k, v in filled.items() if values[k] is None} | changes))
 

@@ -101,7 +101,8 @@ def test_fidelity_switches() -> None:
 def test_decoder_only_models_read_a_cue_last() -> None:
     example = made("superglue/boolq", "carved", "llama")
     assert example.source == "question: q passage: p label:" and example.suffix == " label:"
-    assert made("superglue/boolq", "dept", "llama").source.endswith(" Label :")
+    assert made("superglue/boolq", "dept", "llama", fidelity="corrected").source.endswith(" Label :")
+    assert made("superglue/boolq", "dept", "llama").source.endswith(" Label : ")  # the authors' space
     assert made("superglue/boolq", "carved", "t5").suffix == ""
 
 
