@@ -118,11 +118,12 @@ def _answers(metric: str, predictions: Sequence[Any], references: Sequence[Any])
 
 
 def _entities(metric: str, predictions: Sequence[Any], references: Sequence[Any]) -> Sums | None:
-    """Micro F1, precision or recall of entities from (right, answered, gold) counts."""
-    if metric not in ("f1", "precision", "recall"):
+    """Micro F1, precision or recall of entities, strict or `_lenient`, from (right, answered, gold) counts."""
+    name, lenient = metric.removesuffix("_lenient"), metric.endswith("_lenient")
+    if name not in ("f1", "precision", "recall"):
         return None
-    terms = [scoring.entity_counts(p, r) for p, r in zip(predictions, references, strict=True)]
-    columns = {"precision": [1], "recall": [2], "f1": [1, 2]}[metric]
+    terms = [scoring.entity_counts(p, r, lenient) for p, r in zip(predictions, references, strict=True)]
+    columns = {"precision": [1], "recall": [2], "f1": [1, 2]}[name]
 
     def value(sums: Array) -> Array:
         total = sums[..., columns].sum(-1)

@@ -29,8 +29,19 @@ def sentences(state: State, table: Table) -> list[str]:
         *_bold(state, table),
         *_detectable(state),
     ]
-    said += [*_published(state, table), *_kept_out(state, table)]
+    said += [*_entities(table), *_published(state, table), *_kept_out(state, table)]
     return [text for text in said if text]
+
+
+def _entities(table: Table) -> list[str]:
+    """Which reading of entities the F1 of tagged sentences has; the protocol chooses it, a record holds both."""
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    named = {cell.metric for cell in cells if cell.task.startswith("ner/") and cell.value is not None}
+    if not any(name.endswith("_lenient") for name in named):
+        return []  # strict IOB2, as everywhere else
+    mixed = any(name and not name.endswith("_lenient") for name in named)
+    text = "Entity F1 reads entities as seqeval does by default, as the authors' code does"
+    return [text + ("; other rows have strict IOB2." if mixed else ".")]
 
 
 def _spread(state: State, table: Table) -> str:
