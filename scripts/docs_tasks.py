@@ -75,7 +75,7 @@ def protocol_row(protocol: dict[str, Any]) -> str:
     """One line of the table of protocols."""
     steps = ", ".join(f"{rule} {n:,}" for rule, n in protocol["steps"].items())
     few = f"{protocol['k_shot']} {protocol['few_shot']}" if protocol.get("k_shot") else "all rows"
-    seeds = ", ".join(map(str, protocol["seeds"]))
+    seeds = ", ".join(map(str, protocol.get("seeds", ("1",))))
     cells = [
         f"`{protocol['name']}`", protocol["label_words"], protocol["scoring"], protocol["split"], few, seeds, steps,
         protocol["about"].strip(),
