@@ -134,11 +134,10 @@ def _typed_once(text: str) -> Any:
 def name_run(resolved: dict[str, Any], config: Config) -> tuple[str, str, str]:
     """(run id, data source, declared data revision) of a resolved configuration; loads neither data nor torch."""
     from conf.paths import cache_root
-    from conf.resolve import defaults_for
     from tasks.task import data_revision
 
     source, revision = data_revision(config.task, config.data, cache_root(config))
-    return run_id(resolved, defaults_for(resolved), revision), source, revision
+    return run_id(resolved, revision), source, revision
 
 
 def _is_hydras(override: Override) -> bool:

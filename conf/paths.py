@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from conf.schema import Config
+from results.content import default_cache
 from results.ledger import Ledger, default_root
 
 
@@ -16,5 +16,4 @@ def ledger_of(config: Config) -> Ledger:
 
 def cache_root(config: Config) -> Path:
     """Models and data that were brought: `cache.root`, $SOFT_PROMPT_BENCH_CACHE, or ~/.cache/soft-prompt-bench."""
-    chosen = config.cache.root or os.environ.get("SOFT_PROMPT_BENCH_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "soft-prompt-bench"
+    return Path(config.cache.root).expanduser() if config.cache.root else default_cache()

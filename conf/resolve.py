@@ -88,17 +88,6 @@ def _without_documentation(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def defaults_for(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it would be had nobody chosen more than the names of its groups (see results.identity)."""
-    tree: dict[str, Any] = {"fidelity": resolved["fidelity"], "runner": with_schema("runner", {})}
-    for group in ("method", "task", "backbone", "protocol"):
-        tree[group] = with_schema(group, _group_file(group, resolved[group]["name"]))
-    tree |= {"data": {}, "tracking": {}}
-    tree["backbone"].setdefault("family", resolved["backbone"]["family"])
-    tree = _without_documentation(_filled(tree))
-    return tree | {"fidelity": "corrected", "seed": 42, "packed": False}
-
-
 def _find_family(backbone: dict[str, Any]) -> None:
     """`backbone=hub`: the family and the name come from the checkpoint.
 

@@ -1,7 +1,8 @@
 """What a run is called: a hash of every choice that can change its scores, and of nothing else.
 
 The id is known before any data are loaded and without torch, so a plan can name missing runs on a machine that has
-neither data nor models.
+neither data nor models. Every resolved value counts, defaults included; left out is only what stands on the two lists
+below. What a value merely points to (a folder, a file, another run) counts by its content.
 """
 
 from __future__ import annotations
@@ -12,17 +13,42 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Keys (dotted; a key stands for everything under it) that cannot change a score. Everything else counts.
-COSMETIC = (
-    "ledger", "cache", "force", "retry_failed", "retry_stale", "plan", "yes", "fail_fast", "budget", "experiment",
-    "sweep", "tracking", "launcher", "pack", "progress", "commands",
-    "runner.name", "runner.micro_batch", "runner.eval_batch_size", "runner.log_every", "runner.checkpoint_every",
-    "runner.checkpoint_seconds", "runner.threads", "runner.device", "runner.processes",
-    "method.capabilities", "method.path", "backbone.path", "backbone.facts", "backbone.lineage", "backbone.licence",
-    "backbone.family", "backbone.description",
-    "released",  # its content counts
-    "data",  # the declared revision of the data stands for it
-)  # fmt: skip
+from results.content import default_cache, file_sha256, model_sha256
+from results.ledger import Ledger, default_root
+from results.source import code_that_counts
+
+# Keys (dotted; a key stands for everything under it) that cannot change a score, with the reason.
+COSMETIC = {
+    # where things are kept, and how runs are started
+    "ledger": "where records go", "cache": "where brought files are kept", "tracking": "a mirror of the log",
+    "force": "when a run is made", "retry_failed": "when a run is made", "retry_stale": "when a run is made",
+    "plan": "when a run is made", "yes": "when a run is made", "fail_fast": "when a sweep ends",
+    "pack": "runs per pass; what a pack's dropout changes is in `packed`",
+    # names of collections of runs: the values that they choose count
+    "budget": "which points a sweep has", "experiment": "a name", "sweep": "which points a sweep has",
+    "runner.name": "a name; its values count",
+    # how the same sums are computed: rows per pass, place and pace
+    "runner.micro_batch": "accumulated to the same batch", "runner.eval_batch_size": "a row's answer is its own",
+    "runner.log_every": "the log", "runner.checkpoint_every": "when state is saved",
+    "runner.checkpoint_seconds": "when state is saved", "runner.threads": "where", "runner.device": "where",
+    # paths: what lies there counts (see `contents`)
+    "method.capabilities": "what the method is; the code counts",
+    "method.path": "the file's tokens count", "method.init_from": "that run's tensors count",
+    "backbone.path": "the folder's files count", "released": "the file counts",
+    "data": "the declared revision of the data counts",
+    # words about things
+    "backbone.lineage": "words", "backbone.licence": "words", "backbone.description": "words",
+    "backbone.facts.parameters": "words", "backbone.package.megabytes": "words", "backbone.package.licence": "words",
+    "task.about": "words", "task.url": "words", "task.licence": "words", "task.revision_note": "words",
+    "task.package.licence": "words", "task.families": "which backbones are refused", "protocol.about": "words",
+}  # fmt: skip
+
+# Options that came later, at the one value under which runs are what they were before: there they do not count.
+# (An option that is null counts nowhere, so one that comes with null as its neutral value need not be listed.)
+LATER: dict[str, tuple[Any, str]] = {
+    "runner.version": (1, "the training loop as of its first release"),
+}
+
 ID_LENGTH = 16
 
 
@@ -37,67 +63,106 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def is_cosmetic(key: str) -> bool:
-    return any(key == stem or key.startswith(stem + ".") for stem in COSMETIC)
+    """Whether a dotted key, or one above it, cannot change a score."""
+    parts = key.split(".")
+    return any(".".join(parts[:end]) in COSMETIC for end in range(1, len(parts) + 1))
 
 
-def choices_that_count(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted keys of `config` that name the run.
-
-    A key at its default does not count, so that an option added later (with its default) changes no old id; the
-    names and versions of method, task, protocol and backbone always count.
-
-    Args:
-        config: a resolved configuration.
-        defaults: the same tree as it would resolve had nobody chosen anything but the groups' names.
-    """
-    base = dict(flatten(defaults))
+def choices_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted keys and values of a resolved configuration that name the run."""
     counted = {}
     for key, value in flatten(config):
-        always = key.split(".")[-1] in ("name", "version") and key.count(".") == 1
-        if is_cosmetic(key) or (not always and key in base and _same(base[key], value)):
+        if value is None or is_cosmetic(key):
             continue
-        counted[key] = value
+        plain = _plain(value)
+        if key in LATER and _text(plain) == _text(_plain(LATER[key][0])):
+            continue
+        counted[key] = plain
     return counted
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return one == other
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; a whole number is the same however it is written (1 and 1.0), a truth value is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
 
 
-def run_id(config: Mapping[str, Any], defaults: Mapping[str, Any], data_revision: str) -> str:
+def contents(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What lies behind the values that merely point somewhere: {} for a shipped method on a shipped backbone.
+
+    Returns:
+        `source` (file -> hash of its tokens, of whatever is not as it shipped), `backbone`, `released` and `init_from`
+        (sha256 of files), as far as there are any.
+
+    Raises:
+        ValueError: something that is pointed to is not there.
+    """
+    method, backbone = config.get("method") or {}, config.get("backbone") or {}
+    cache_root = (config.get("cache") or {}).get("root")
+    cache = Path(cache_root).expanduser() if cache_root else default_cache()
+    found: dict[str, Any] = {"source": code_that_counts(method.get("target"), method.get("path"))}
+    if backbone.get("path"):
+        folder = Path(backbone["path"]).expanduser()
+        if not backbone.get("random_weights"):
+            found["backbone"] = model_sha256(folder, cache)
+        elif not backbone.get("facts"):  # of that folder only the sizes are read
+            found["backbone"] = file_sha256(_there(folder / "config.json", "backbone.path"), cache)
+    released = (config.get("released") or {}).get("path")
+    if released:
+        place = Path(released).expanduser()
+        found["released"] = file_sha256(
+            _there(place / "adapter_model.bin" if place.is_dir() else place, "released.path"), cache
+        )
+    if method.get("init_from"):
+        found["init_from"] = _earlier(str(method["init_from"]), (config.get("ledger") or {}).get("root"), cache)
+    return {key: value for key, value in found.items() if value}
+
+
+def _there(file: Path, key: str) -> Path:
+    if not file.is_file():
+        raise ValueError(f"{key}={file}: there is no such file")
+    return file
+
+
+def _earlier(names: str, root: str | None, cache: Path) -> list[str]:
+    """sha256 of the tensors of the runs that this one starts from."""
+    ledger = Ledger(Path(root).expanduser() if root else default_root())
+    found = []
+    for name in names.split("+"):
+        try:
+            tensors = ledger.find(name.strip()) / "method.safetensors"
+        except KeyError as error:
+            raise ValueError(f"method.init_from={name}: {error.args[0]}") from None
+        if not tensors.is_file():
+            raise ValueError(f"method.init_from={name}: {tensors} is not there; that run is not done")
+        found.append(file_sha256(tensors, cache))
+    return found
+
+
+def run_id(config: Mapping[str, Any], data_revision: str) -> str:
     """The id of a run: 16 hexadecimal digits.
 
     Args:
-        config, defaults: as in `choices_that_count`.
+        config: a resolved configuration.
         data_revision: the declared revision of the data (Hub commit, pinned sha256 of a package's file, sha256 of
-            local files, version of the fixture).
-    """
-    counted = choices_that_count(config, defaults)
-    path = (config.get("method") or {}).get("path")
-    if path:  # a method outside the tree has no version that we keep: its text is its version
-        counted["method.source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    released = (config.get("released") or {}).get("path")
-    if released:
-        counted["released.sha256"] = _content(Path(released).expanduser())
-    backbone = config.get("backbone") or {}
-    if backbone.get("path") and not backbone.get("facts"):  # a YAML for any model: the folder says which
-        counted["backbone.folder"] = Path(backbone["path"]).name
-    payload = {"choices": counted, "data": data_revision}
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
-
-
-def _content(path: Path) -> str:
-    """sha256 of a released file (or of the one in its folder).
+            local files or of the fixture).
 
     Raises:
-        ValueError: it is not there.
+        ValueError: something that the configuration points to is not there.
     """
-    file = path / "adapter_model.bin" if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(
-            f"released.path={path}: there is no such file; give the authors' adapter_model.bin or its folder"
-        )
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return id_of(config, data_revision, contents(config))
+
+
+def id_of(config: Mapping[str, Any], data_revision: str, found: Mapping[str, Any]) -> str:
+    """As `run_id`, of contents that were noted before (a record has them under `identity`)."""
+    payload = {"choices": choices_that_count(config), "data": data_revision, "contents": dict(found)}
+    return hashlib.sha256(_text(payload).encode()).hexdigest()[:ID_LENGTH]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -32,6 +32,7 @@ class RunnerConfig:
     """Every field that can move a score counts in the run's id; the others are listed in results/identity.py."""
 
     name: str = "paper"
+    version: int = 1  # raised when a change to the training loop or the optimisers moves scores
     max_steps: int | None = ranged(None, "integer >= 1")  # null: the protocol's steps for the task
     batch_size: int | None = ranged(None, "integer >= 1")  # global, whatever the processes; null: the protocol's
     # rows per forward pass of one process: auto (cut for the lengths), a number, null (all)
@@ -55,8 +56,6 @@ class RunnerConfig:
     hidden_dropout: float | None = ranged(None, "number >= 0 < 1")
     # rows whose token means are averaged (accumulation in the author code); null: the batch's tokens
     mean_rows: int | None = ranged(None, "integer >= 1")
-    # vocabulary: the papers'; labels: restricted to the label words, never a default
-    label_loss: str = ranged("vocabulary", "one of vocabulary, labels")
     evaluate_untrained: bool = True  # score the method at step 0 on the validation and the reported split
     checkpoint_every: int = ranged(50, "integer >= 1")  # steps between checkpoints
     checkpoint_seconds: float = ranged(30.0, "number >= 0")  # or seconds, whichever comes first

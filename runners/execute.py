@@ -18,6 +18,7 @@ from conf.schema import Config
 from methods import load as methods
 from methods.base import Method
 from results.files import replacing, write_json
+from results.identity import contents, id_of
 from results.ledger import Run
 from results.metric_sums import sums_of
 from runners.assemble import Parts, Refused, assemble, load_data
@@ -70,6 +71,8 @@ class Execution:
             "experiment": config.experiment,
             "config": resolved,
             "data": {"source": source, "revision": revision},
+            # with the configuration, what the id is made of
+            "identity": {"data": revision, "contents": contents(resolved)},
             "primary_metric": self.report_metric,
             "primary_split": self.report_split,
             "selection": {"split": self.select_split, "metric": self.select_metric},
@@ -87,11 +90,25 @@ class Execution:
         """Execute; every failure becomes a record with a reason."""
         try:
             with self.stop.caught():
+                self._check_id()
                 self.workers.jointly(self._write)
                 self._execute()
                 return self.finished()
         except (Exception, KeyboardInterrupt) as error:
             return self.ended_by(error)
+
+    def _check_id(self) -> None:
+        """What was named is what runs, or nothing does.
+
+        Raises:
+            Refused: a file that counts has changed since.
+        """
+        counted = self.record["identity"]
+        if id_of(self.resolved, counted["data"], counted["contents"]) != self.run.id:
+            raise Refused(f"a file that counts in the id {self.run.id} has changed since it was named; start again")
+        if counted["contents"].get("source"):
+            names = ", ".join(sorted(counted["contents"]["source"]))
+            say(f"not as it shipped, so its text counts in the run's id: {names}", self.workers.main)
 
     def finished(self) -> Outcome:
         """Write the record of a run that is done."""

@@ -75,9 +75,8 @@ def protocol_row(protocol: dict[str, Any]) -> str:
     """One line of the table of protocols."""
     steps = ", ".join(f"{rule} {n:,}" for rule, n in protocol["steps"].items())
     few = f"{protocol['k_shot']} {protocol['few_shot']}" if protocol.get("k_shot") else "all rows"
-    seeds = ", ".join(map(str, protocol.get("seeds", ("1",))))
     cells = [
-        f"`{protocol['name']}`", protocol["label_words"], protocol["scoring"], protocol["split"], few, seeds, steps,
+        f"`{protocol['name']}`", protocol["label_words"], protocol["scoring"], protocol["split"], few, steps,
         protocol["about"].strip(),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
@@ -89,8 +88,8 @@ def document() -> str:
     protocols = [values_of(p) for p in sorted((ROOT / "conf/protocol").glob("*.yaml"))]
     lines = [HEAD, "## Protocols", ""]
     lines += [
-        "| protocol | labels | scoring | split | rows | seeds | steps | what it is |",
-        "|---|---|---|---|---|---|---|---|",
+        "| protocol | labels | scoring | split | rows | steps | what it is |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [protocol_row(p) for p in protocols]
     switches = [(p["name"], p["defaults_by_fidelity"]) for p in protocols]

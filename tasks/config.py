@@ -115,7 +115,6 @@ class ProtocolConfig:
         repeat_option: WinoGrande's template shows option 1 twice (author code).
         invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
             (author code) or as no class at all (``wrong``); an unreadable number as -1 or as the middle of the scale.
-        seeds: seeds behind one reported cell.
         steps: ``small | large`` (published train rows, see ``steps_for``) -> optimiser steps; ``official`` repeats one
             of them for readers that go by the split rule.
         max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens; it goes before a task's own.
@@ -150,7 +149,6 @@ class ProtocolConfig:
     regression_rounding: str | None = ranged(None, "one of tenth, fifth, none")
     repeat_option: bool | None = None
     invalid_output: str | None = ranged(None, "one of opposite, wrong")
-    seeds: list[int] = field(default_factory=lambda: [42], metadata={"wanted": SEED})
     steps: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 1"})
     eval_every: int | None = ranged(None, "integer >= 1")
     batch_size: int | None = ranged(None, "integer >= 1")
