@@ -88,7 +88,9 @@ EDITS = {
     "an equation": replaced("methods/pt.py", "return self.prompt", "return 2 * self.prompt"),
     "a protocol's value": replaced(CARVED, "split_seed: 42", "split_seed: 43"),
     "a template": replaced(BOOLQ, "{question}", "Q {question}"),
-    "a default of the schema": replaced("runners/config.py", "clip_norm: float = 1.0", "clip_norm: float = 2.0"),
+    "a default of the schema": replaced(
+        "runners/config.py", "clip_norm: float = ranged(1.0", "clip_norm: float = ranged(2.0"
+    ),
 }
 MORE = {
     "a length": replaced(PT, "prompt_length: 100", "prompt_length: 20"),
