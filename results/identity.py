@@ -71,8 +71,9 @@ def is_cosmetic(key: str) -> bool:
 def choices_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted keys and values of a resolved configuration that name the run."""
     counted = {}
+    is_local = bool((config.get("backbone") or {}).get("path"))  # its name may be the folder's: the content counts
     for key, value in flatten(config):
-        if value is None or is_cosmetic(key):
+        if value is None or is_cosmetic(key) or (key == "backbone.name" and is_local):
             continue
         plain = _plain(value)
         if key in LATER and _text(plain) == _text(_plain(LATER[key][0])):

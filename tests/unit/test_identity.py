@@ -147,7 +147,7 @@ def _model(folder: Path, **files: str) -> str:
     folder.mkdir(exist_ok=True)
     for name, text in {"config.json": "{}", "model.safetensors": "weights", **files}.items():
         (folder / name).write_text(text)
-    return run_id({"method": {}, "backbone": {"name": "mine", "path": str(folder)}}, "data")
+    return run_id({"method": {}, "backbone": {"name": folder.name, "path": str(folder)}}, "data")
 
 
 def test_a_local_backbone_counts_by_its_content_not_by_its_folder(tmp_path: Path) -> None:
