@@ -48,6 +48,11 @@ def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | Non
         raise ValueError(
             f"run {run.id} is {record['status'] if record else 'not there'}, not done; finish it with run.py"
         )
+    if record.get("adopted") or record.get("transfer"):
+        whose = (
+            "someone else's predictions" if record.get("adopted") else f"a scoring of run {record['transfer']['run']}"
+        )
+        raise ValueError(f"run {run.id} is {whose}: it has no tensors of its own")
     if not capabilities(record["config"]["method"]).trains:
         raise ValueError(f"run {run.id} is method={record['method']}: nothing was trained that could be loaded")
     config = typed(record["config"])

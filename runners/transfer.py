@@ -1,0 +1,169 @@
+"""A finished run scored on another task of its answer form: Lester et al. 2021, section 5 (domain transfer).
+
+Nothing is trained. The record is one of its own, named by the run's tensors and the target's data; its task is written
+`<target> (from <source>)`, so that no table of the target ever takes it for a run that was trained there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from conf.compose import compose, typed
+from conf.paths import cache_root
+from conf.schema import Config
+from results.files import write_json
+from results.ledger import Ledger
+from runners.assemble import Refused, capped_length, encode_splits, load_data
+from runners.config import RunnerConfig
+from runners.evaluate import Evaluator
+from runners.finished import Finished, load_finished
+from runners.job import Outcome, outcome_of
+from runners.measures import versions
+from runners.verdicts import rates, verdict
+from runners.workers import Workers
+from tasks.config import TaskConfig, metric_of
+from tasks.rows import tag_names
+from tasks.task import data_revision
+from tasks.templates import label_words, styled
+
+FORMS = {
+    "classification": "label", "multiple_choice": "choice", "regression": "number", "qa": "answer", "cloze": "entity",
+    "tagging": "tags",
+}  # fmt: skip
+
+
+def score_on(
+    root: Path, prefix: str, task: str, changes: list[str], device: str = "cpu", cache: str | None = None
+) -> Outcome:
+    """Score the run whose id begins with `prefix` on a task, or find that it was.
+
+    Args:
+        changes: overrides of the target's data and evaluation (data=, data.root=, runner.test_rows= and the like).
+
+    Raises:
+        ValueError: there is no such run, or the task is not of its answer form.
+    """
+    ledger = Ledger(root)
+    finished = load_finished(root, prefix, device, cache)
+    resolved = target_of(finished, task, changes)
+    config = typed(resolved)
+    if cache:
+        config.cache.root = cache
+    _, revision = data_revision(config.task, config.data, cache_root(config))
+    run = ledger.run(identity(finished, resolved, revision))
+    known = run.record()
+    if known is not None and known["status"] == "done":
+        return outcome_of(known, skipped=True)
+    record = _score(finished, config, resolved)
+    with run.hold():
+        run.write_config(resolved)
+        run.write_predictions(record["primary_split"], record.pop("predictions"))
+        write_json(run / "manifest.json", {"transfer": record["transfer"], "run_id": run.id})
+        run.write_record(record | {"run_id": run.id})
+    return outcome_of(record | {"run_id": run.id})
+
+
+def target_of(finished: Finished, task: str, changes: list[str]) -> dict[str, Any]:
+    """The resolved configuration of the scoring: the run's own, with the target's task and what `changes` say."""
+    own, protocol = finished.record["config"], finished.config.protocol
+    known = ("data", "runner", "cache")
+    wrong = [text for text in changes if text.split("=")[0].split(".")[0] not in known]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: of a finished run only {', '.join(known)} can be given anew")
+    kept = [f"task={task}", f"protocol={protocol.name}", f"backbone={own['backbone']['name']}", "method=none"]
+    asked = compose([*kept, *changes])
+    resolved = deepcopy(own)
+    resolved["task"] = asked["task"]
+    for text in changes:
+        key = text.split("=")[0]
+        if "." not in key:
+            resolved[key] = asked[key]
+        else:
+            group, _, name = key.partition(".")
+            resolved[group][name] = asked[group][name]
+    resolved["task"] = fitted(finished.config, typed(resolved).task)
+    length = capped_length(typed(resolved))
+    rows = finished.config.method.get("max_source_length")
+    if rows:  # a method with a row per position reads no more than it was trained for
+        resolved["runner"]["max_source_length"] = min(length, int(rows))
+    return resolved
+
+
+def fitted(config: Config, task: TaskConfig) -> dict[str, Any]:
+    """The target's task, answering with the words that the run learned.
+
+    Raises:
+        ValueError: its answers are not of the run's form.
+    """
+    source, family = config.task, config.backbone.family
+    where = f"task={task.name} ({task.kind}) and the run's {source.name} ({source.kind})"
+    if FORMS[task.kind] != FORMS[source.kind]:
+        raise ValueError(f"{where}: answers are of two forms; a run can be scored on tasks of kind {source.kind}")
+    if task.kind == "tagging" and tag_names(task) != tag_names(source):
+        raise ValueError(f"{where}: their tags differ ({', '.join(source.labels)} and {', '.join(task.labels)})")
+    if task.kind == "classification" and len(task.labels) != len(source.labels):
+        raise ValueError(f"{where}: {len(source.labels)} and {len(task.labels)} labels")
+    if family not in task.families:
+        raise ValueError(f"task={task.name} is not for {family} backbones")
+    made = asdict(task)
+    style = config.protocol.label_words
+    if task.kind == "classification" and style != "digits":
+        words = styled(source.label_words, style, "label words", source)
+        if isinstance(words, list):  # equal places mean equal classes: duplicate for equivalent
+            made["label_words"] = {**task.label_words, style: list(words)}
+    return made
+
+
+def identity(finished: Finished, resolved: dict[str, Any], revision: str) -> str:
+    """The id of a scoring: the run's tensors, the target's task, protocol and rows, the data's declared revision."""
+    tensors = hashlib.sha256((finished.run / "method.safetensors").read_bytes()).hexdigest()
+    rows = {key: value for key, value in resolved["runner"].items() if key.endswith(("_rows", "max_source_length"))}
+    payload = [finished.run.id, tensors, resolved["task"], resolved["protocol"], rows, revision]
+    return hashlib.sha256(json.dumps(payload, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict[str, Any]:
+    """The record of the scoring, with its predictions."""
+    data = load_data(config)
+    name = data.report["report_split"]
+    if not len(data.splits.get(name, ())):
+        raise Refused(f"{config.task.name}: no rows of the split {name!r} to score on")
+    data.splits = {name: data.splits[name]}
+    split = encode_splits(config, data, finished.tuned.backbone.tokenizer)[name]
+    device = str(finished.tuned.backbone.device)
+    workers = Workers(RunnerConfig(device=device))
+    found = Evaluator(finished.tuned, config.task, config.protocol, config.runner, workers)(split)
+    metric = metric_of(config.task, config.protocol, "report")
+    transfer = {"from": finished.config.task.name, "to": config.task.name, "run": finished.run.id}
+    words = label_words(config.task, config.protocol)
+    said = f"scored with the tensors of run {finished.run.id}, trained on {transfer['from']}"
+    said += f"; answers with {', '.join(words)}" if words else ""
+    kept = ("method", "backbone", "protocol", "seed", "fidelity", "trainable_parameters", "head_parameters")
+    return {
+        **{key: finished.record[key] for key in kept if key in finished.record},
+        "backbone_parameters": finished.record.get("backbone_parameters"),
+        "status": "done",
+        "reason": None,
+        "task": f"{transfer['to']} (from {transfer['from']})",
+        "transfer": transfer,
+        "config": resolved,
+        "data": data.report,
+        "primary_metric": metric,
+        "primary_split": name,
+        "metrics": {name: found.metrics},
+        "untrained_metrics": {},
+        "steps": 0,
+        "eval_examples_per_second": found.examples_per_second,
+        "train_examples_per_second": None,
+        "verdicts": [verdict("transferred", "note", said), *rates(split.truncated, found.invalid)],
+        "versions": versions(),
+        "predictions": [
+            {"id": p.id, "prediction": p.prediction, "reference": p.reference, "group": p.group}
+            for p in found.predictions
+        ],
+    }

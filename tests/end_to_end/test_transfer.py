@@ -1,0 +1,99 @@
+"""A finished run scored on other tasks: records of their own, never taken for runs that were trained there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from results.files import read_lines
+from results.ledger import Ledger
+from results.records import read_runs
+from results.tables.build import Options, build
+from results.tables.layout import ColumnSpec as Column
+from results.tables.layout import Layout, RowSpec
+from scripts import evaluate
+from tests.running import record, run_here
+
+pytestmark = pytest.mark.slow
+
+
+def score(root: Path, run: str, task: str, *more: str) -> int:
+    return evaluate.main(
+        [f"run={run[:8]}", f"task={task}", f"ledger={root / 'runs'}", f"cache={root / 'cache'}", *more]
+    )
+
+
+def transfers(root: Path) -> list[dict]:
+    return [r for r in Ledger(root / "runs").records() if r.get("transfer")]
+
+
+def test_questions_on_a_set_without_training_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(tmp_path, "task=mrqa/squad", "backbone=tiny_t5").status == "done"
+    run = record(tmp_path)["run_id"]
+    assert score(tmp_path, run, "mrqa/bioasq,mrqa/race") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in out if ": run " in line] == ["mrqa/bioasq", "mrqa/race"]
+    found = transfers(tmp_path)
+    assert sorted(r["task"] for r in found) == ["mrqa/bioasq (from mrqa/squad)", "mrqa/race (from mrqa/squad)"]
+    for r in found:
+        rows = read_lines(tmp_path / "runs" / r["run_id"] / f"predictions.{r['primary_split']}.jsonl")
+        assert len(rows) == r["data"]["used_rows"][r["primary_split"]] > 0
+        assert r["transfer"]["run"] == run and r["metrics"][r["primary_split"]]["f1"] >= 0.0
+    assert score(tmp_path, run, "mrqa/bioasq") == 0
+    assert "(already)" in capsys.readouterr().out and len(transfers(tmp_path)) == 2
+    assert score(tmp_path, found[0]["run_id"], "mrqa/race") == 2
+    assert "has no tensors of its own" in capsys.readouterr().err
+
+
+def test_labels_answer_with_the_words_that_were_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(tmp_path, "task=glue/qqp", "backbone=tiny_t5", "protocol=lester").status == "done"
+    run = record(tmp_path)["run_id"]
+    assert score(tmp_path, run, "glue/mrpc") == 0
+    [found] = transfers(tmp_path)
+    rows = read_lines(tmp_path / "runs" / found["run_id"] / f"predictions.{found['primary_split']}.jsonl")
+    assert {row["reference"] for row in rows} == {"duplicate", "not_duplicate"}
+    assert found["metrics"][found["primary_split"]].keys() == {"accuracy", "f1", "mean"}
+    capsys.readouterr()
+
+
+def test_scored_on_its_own_task_it_gives_its_own_numbers(tmp_path: Path) -> None:
+    assert run_here(tmp_path, "task=superglue/boolq", "method=dept").status == "done"
+    own = record(tmp_path)
+    assert score(tmp_path, own["run_id"], "superglue/boolq") == 0
+    [found] = transfers(tmp_path)
+    assert found["metrics"][found["primary_split"]] == own["metrics"][own["primary_split"]]
+
+
+def test_no_table_of_the_target_takes_it(tmp_path: Path) -> None:
+    assert run_here(tmp_path, "task=glue/qqp").status == "done"
+    run = record(tmp_path)["run_id"]
+    assert score(tmp_path, run, "glue/mrpc") == 0
+    reading = read_runs(tmp_path / "runs")
+    layout = Layout(
+        "", "t", "", tuple(Column(t, t, where={"task": t}) for t in ("glue/mrpc", "glue/qqp")),
+        (RowSpec("PT", {"method": "pt"}),),
+    )  # fmt: skip
+    [row] = build(layout, reading, Options(fixtures=True)).rows
+    assert row.cells["glue/qqp"].run_ids == [run] and row.cells["glue/mrpc"].text == "missing"
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("mrqa/bioasq", "two forms"),
+        ("glue/mnli", "2 and 3 labels"),
+        ("glue/mrpp", "glue/mrpc"),
+        ("glue/stsb", "two forms"),
+    ],
+)
+def test_what_is_not_of_its_form_is_refused(
+    task: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(tmp_path, "task=glue/qqp").status == "done"
+    run = record(tmp_path)["run_id"]
+    capsys.readouterr()
+    assert score(tmp_path, run, task) == 2
+    assert said in capsys.readouterr().err and not transfers(tmp_path)
+    assert score(tmp_path, run, "glue/mrpc", "method=dept") == 2
+    assert score(tmp_path, "ffff", "glue/mrpc") == 2
