@@ -16,39 +16,56 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-MEASURED = "experiment=dept/efficiency"  # a table of step times and memory: nothing is trained, no run is recorded
 if not sys.stderr.isatty():  # no bars, ours or a library's, in logs
     os.environ.setdefault("TQDM_DISABLE", "1")
+
+HELP = """One run of the bench: a method on a task with a backbone.
+
+  python run.py method=dept task=superglue/boolq
+  python run.py method=adept task=glue/rte backbone=t5_base protocol=dept runner=paper data=local data.root=DIR
+  python run.py -m method=pt,dept method.lr.prompt=0.1,0.3 seed=1,2,3 task=superglue/cb
+  python run.py method=dept --cfg job        show every value of a run, resolved
+  python run.py -m ... plan=true             show a sweep's grid and what the ledger lacks
+  python run.py --config-dir DIR ...         with methods, tasks, backbones, experiments of yours (docs/own_folders.md)
+
+Choices (group=option):
+
+{choices}
+
+Values read as a paper would say them: method.prompt_length, method.rank, method.lr.prompt, method.lr.offset,
+runner.max_steps, runner.batch_size (global), runner.eval_every, seed.
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit code."""
-    from conf.check import unknown_flags
-    from conf.compose import ConfigError, compose
+    from conf.command import read
 
-    if MEASURED in arguments:
-        from scripts import efficiency
-
-        return efficiency.main([f"--{a.lstrip('-')}" for a in arguments if a != MEASURED])
-    unknown = unknown_flags(arguments)
-    if unknown:
-        return _refuse(unknown)
-    flags = [a for a in arguments if a.startswith("-")]
-    overrides = [a for a in arguments if not a.startswith("-")]
-    if any(
-        flag in ("--help", "-h", "--hydra-help", "--info", "--version", "--shell-completion", "-sc") for flag in flags
-    ):
+    command = read(arguments)
+    if command.problems:
+        return _refuse(command.problems)
+    if command.what == "help":
+        return _help()
+    if command.what == "hydra":
         return _hydra(arguments)
-    if flags and flags[0] in ("--cfg", "-c"):
-        return _show(arguments)
+    if command.what == "job":
+        return _show(command.overrides)
     from conf.plan import is_sweep, launcher_of
 
-    if any(flag in ("-m", "--multirun") for flag in flags) or "plan=true" in overrides or is_sweep(overrides):
+    if command.what == "sweep" or is_sweep(command.overrides):
         from runners.sweep import main as sweep
 
-        return sweep(overrides)
-    if launcher_of(overrides) != "basic":
-        return _refuse([f"hydra/launcher={launcher_of(overrides)}: one run needs no launcher; add -m for a sweep"])
+        return sweep(command.overrides)
+    launcher = launcher_of(command.overrides)
+    if launcher != "basic":
+        return _refuse([f"hydra/launcher={launcher}: one run needs no launcher; add -m for a sweep"])
+    return _run(command.overrides)
+
+
+def _run(overrides: Sequence[str]) -> int:
+    """One run, from its overrides to its last line."""
+    from conf.compose import ConfigError, compose
+
     try:
         resolved = compose(overrides)
     except ConfigError as error:
@@ -71,15 +88,12 @@ def _speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _show(arguments: Sequence[str]) -> int:
+def _show(overrides: Sequence[str]) -> int:
     """`--cfg job`: every value of the run, resolved, with the id it has."""
     import yaml
 
     from conf.compose import ConfigError, compose, name_run, typed
 
-    if "hydra" in arguments or "all" in arguments:
-        return _hydra(arguments)
-    overrides = [a for a in arguments if not a.startswith("-") and a not in ("job",)]
     try:
         resolved = compose(overrides)
         run_id, source, revision = name_run(resolved, typed(resolved))
@@ -92,11 +106,26 @@ def _show(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _help() -> int:
+    import textwrap
+
+    from conf.choices import groups
+
+    choices = [
+        textwrap.fill(", ".join(options), 118, initial_indent=f"{group}: ", subsequent_indent="    ")
+        for group, options in groups().items()
+    ]
+    print(HELP.format(choices="\n".join(choices)), end="")
+    return 0
+
+
 def _hydra(arguments: Sequence[str]) -> int:
-    """What Hydra itself answers: --help, --info, completion."""
+    """What Hydra itself answers: --hydra-help, --info, --cfg hydra, completion."""
     import hydra
 
-    sys.argv = [sys.argv[0], *arguments]
+    from conf.choices import search_path
+
+    sys.argv = [sys.argv[0], *arguments, *search_path()]
     hydra.main(version_base="1.3", config_path="conf", config_name="config")(lambda config: None)()
     return 0
 

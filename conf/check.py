@@ -15,7 +15,7 @@ import math
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -67,6 +67,8 @@ def problems(resolved: Mapping[str, Any], schema: type[Any], method: Mapping[str
     for name, rate in (rates or {}).items() if isinstance(rates, Mapping) else ():
         if method.get("rates") and name not in method["rates"]:
             found.append(f"method.lr.{name}: this method has no such learning rate, {_rates(method['rates'])}")
+        elif isinstance(rate, list | Mapping):
+            found.append(f"method.lr.{name}={rate!r}: allowed: {RATE} (one rate)")
         else:
             found += misfits(f"method.lr.{name}", rate, RATE)
     return found + _of_metrics(resolved.get("task") or {})
@@ -235,20 +237,3 @@ def quoted(text: str, read: Callable[[str], Any]) -> str:
             except Exception:  # whatever the parser raises, this quoting is no advice
                 continue
     return ""
-
-
-HELP_FLAGS = ("--help", "-h", "--hydra-help", "--info", "-i", "--version", "--shell-completion", "-sc")
-RUN_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--resolve", "--run", "-r")
-
-
-def unknown_flags(arguments: Sequence[str]) -> list[str]:
-    """Sentences on words that begin with a dash and that run.py does not know (`--dry-run`, `--seed=7`, `-x`)."""
-    found = []
-    for word in arguments:
-        if not word.startswith("-") or word.split("=", 1)[0] in (*HELP_FLAGS, *RUN_FLAGS):
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        near = f"; values are given without dashes: {name.replace('-', '_')}={value}" if equals else ""
-        near = near or ("; plan=true shows what would run" if "dry" in name else "")
-        found.append(f"{word}: no such flag{near}. Flags: -m (a sweep), --cfg job (every value), --help")
-    return found

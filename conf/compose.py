@@ -1,54 +1,50 @@
-"""Compose configurations from overrides, and check overrides before anything starts.
+"""Compose configurations from overrides: Hydra composes the choice of groups, the values are checked and laid on it.
 
-Every problem is reported at once, in a sentence with the nearest valid name. Composition by groups is cached, so that
-a grid of thousands of points is planned in seconds.
+Every problem is reported at once, in a sentence with the nearest valid name. Hydra composes each distinct choice once
+(conf/choices.py), so that a grid of thousands of points is planned in seconds.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from functools import cache, lru_cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conf import choices
 from conf.check import GROUPS as NEEDED
 from conf.check import interpolated, needed, quoted
-from conf.resolve import CONF, ConfigError, get, put, resolve, with_schema
+from conf.choices import groups, nearest, own_folders
+from conf.resolve import DOCUMENTATION, ConfigError, get, put, resolve, with_schema
 from conf.schema import Config
 from results.identity import flatten, run_id
 
-
-@cache
-def groups() -> dict[str, list[str]]:
-    """Every config group with its options, e.g. {"method": ["dept", "dept/m60_r30", ...], ...}."""
-    found: dict[str, list[str]] = {}
-    for folder in sorted(path for path in CONF.iterdir() if path.is_dir() and not path.name.startswith("_")):
-        options = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-        if options:
-            found[folder.name] = options
-    return found
+OPEN = ("task.columns.", "task.rows.", "backbone.facts.", "sweep.")  # a user's own columns, sizes, grids
+WRITTEN = ("method.capabilities", *(f"method.{block}" for block in DOCUMENTATION))  # said by a YAML, never by a choice
 
 
 def parse(overrides: Sequence[str]) -> tuple[list[Override], list[str]]:
     """Parsed overrides and, for those that cannot be parsed, a sentence each."""
-    parser, parsed, problems = OverridesParser.create(), [], []
+    parsed, problems = [], []
     for text in overrides:
         try:
-            parsed.append(parser.parse_override(text))
+            parsed.append(_parsed(text))
         except HydraException:
             problems.append(_unreadable(text))
     return parsed, problems
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
 
 
 def _unreadable(text: str) -> str:
@@ -87,22 +83,175 @@ def _laid(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """What the overrides compose, those that are wrong left out, and what is wrong with them."""
     parsed, problems = parse(overrides)
     chosen = [override for override in parsed if override.key_or_group in groups()]
-    values = [override for override in parsed if not _is_hydras(override) and override not in chosen]
-    wrong = {override.key_or_group: _check_choice(override) for override in chosen}
-    problems += [problem for found in wrong.values() for problem in found]
-    # a wrong choice is left out and the default stands in, so that the other overrides are checked all the same
-    texts = tuple(sorted(str(override.input_line) for override in chosen if not wrong[override.key_or_group]))
-    try:
-        composed, known = _composed(texts)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([str(error).split("\n")[0]]) from None
+    values = [override for override in parsed if not is_hydras(override) and override not in chosen]
+    problems += [problem for override in chosen for problem in _check_choice(override)]
+    composed, known = _whole(own_folders(), _choices(chosen))
     config = deepcopy(composed)
     for override in values:
-        problems += _apply(config, override, known)
+        problems += _lay(config, override, known)
     if any("${" in str(value) for _, value in flatten(config)):
         config, found = interpolated(config)
         problems += found
     return config, problems
+
+
+def has_grid(parsed: Sequence[Override]) -> bool:
+    """Whether the experiment that is chosen is a table: a grid of runs."""
+    chosen = [override for override in parsed if override.key_or_group in groups()]
+    if not any(override.key_or_group == "experiment" for override in chosen):
+        return False
+    try:
+        return _whole(own_folders(), _choices(chosen))[0].get("sweep") is not None
+    except ConfigError:
+        return False
+
+
+def is_hydras(override: Override) -> bool:
+    """Whether an override is of Hydra itself (its launchers) and no part of a run."""
+    return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
+
+
+def _choices(chosen: Sequence[Override]) -> tuple[str, ...]:
+    """Choices as Hydra wants them; wrong ones are left out and the default stands in, so that all else is checked."""
+    last = {override.key_or_group: override for override in chosen if not _check_choice(override)}
+    # `sweep` stands in no defaults list, and so has a plus
+    return tuple(
+        f"{'+' if group == 'sweep' else ''}{group}={override.get_value_element_as_str()}"
+        for group, override in sorted(last.items())
+    )
+
+
+@lru_cache(maxsize=2048)
+def _whole(own: tuple[Path, ...], chosen: tuple[str, ...]) -> tuple[dict[str, Any], frozenset[str]]:
+    """A composed choice over its schemas' defaults, and the dotted keys (leaves, branches) that it has."""
+    tree = {key: value for key, value in choices.composed(chosen).items() if key != "hydra"}
+    for group in [key for key, value in tree.items() if isinstance(value, dict)]:
+        tree[group] = with_schema(group, tree[group])
+    return tree, frozenset({key for key, _ in flatten(tree)} | _branches(tree))
+
+
+def _branches(node: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of inner nodes (values may be laid on them: `method.lr={prompt:0.1}`)."""
+    found: set[str] = set()
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found |= {f"{prefix}{key}"} | _branches(value, f"{prefix}{key}.")
+    return found
+
+
+def wrong_sign(override: Override) -> str | None:
+    """What is wrong with an override before its value is looked at: `~`, `+` where something is, `@package`."""
+    key, line = override.key_or_group, str(override.input_line)
+    if not key or override.package is not None:
+        return f"{line}: write key=value"
+    if key in groups():
+        plus = "+" if key == "sweep" else ""
+        if override.is_delete():
+            return needed(key) if key in NEEDED else f"{line}: nothing can be taken away; {plus}{key}=null chooses none"
+        given = override.is_add() or override.is_force_add()
+        return f"{line}: write {plus}{line.lstrip('+')}" if given != bool(plus) else None
+    if override.is_delete():
+        return f"{line}: nothing can be taken away; give another value, {key}=..."
+    return f"{line}: write {line[1:]}" if override.is_add() and not key.startswith(OPEN) else None
+
+
+def _check_choice(override: Override) -> list[str]:
+    group, line = override.key_or_group, str(override.input_line)
+    options = groups()[group]
+    if wrong := wrong_sign(override):
+        return [wrong]
+    if override.is_sweep_override():
+        return [f"{line}: several values make a sweep; add -m"]
+    value = override.value()
+    if value is None:
+        return [needed(group)] if group in NEEDED else []
+    if isinstance(value, str | int | float) and str(value) in options:
+        return []
+    near = nearest(str(value), options)
+    return [f"{group}={value}: there is no such {group}. {near or 'There are: ' + ', '.join(options[:40])}"]
+
+
+def _lay(config: dict[str, Any], override: Override, known: frozenset[str]) -> list[str]:
+    """Lay one value on `config`, mappings key by key, as Hydra does; returns what is wrong with it."""
+    key = override.key_or_group
+    if wrong := wrong_sign(override):
+        return [wrong]
+    if key != "method.capabilities.packs" and any(f"{key}.".startswith(f"{stem}.") for stem in WRITTEN):
+        return [f"{key}: this is said by the method's YAML, not by a choice"]
+    if key not in known and not key.startswith(OPEN):
+        return [f"{key}: there is no such key. {nearest(key, known) or 'See --cfg job for all of them'}"]
+    if override.is_sweep_override():
+        return [_several(override)]
+    value = json.loads(json.dumps(override.value(), default=str))
+    before = get(config, key)
+    value, wrong = _fitting(key, value, before)
+    if wrong:
+        return [wrong]
+    unknown = _unknown(key, value, before)
+    if unknown:
+        return unknown
+    try:
+        put(config, key, _merged(before, value))
+    except (TypeError, AttributeError):
+        return [f"{key}: there is no such key, {key.rpartition('.')[0]} is a value"]
+    return []
+
+
+def _unknown(key: str, value: Any, before: Any) -> list[str]:
+    """Keys of a mapping that the mapping which it is laid on has not (`method.lr={promt:0.1}`)."""
+    if not (key.startswith("method.") and isinstance(value, dict) and isinstance(before, dict) and before):
+        return []
+    what = "learning rate" if key == "method.lr" else "key"
+    return [
+        f"{key}.{name}: there is no such {what}. {nearest(name, before) or 'There are: ' + ', '.join(before)}"
+        for name in map(str, value)
+        if name not in before
+    ]
+
+
+def _merged(before: Any, value: Any) -> Any:
+    if not (isinstance(before, dict) and isinstance(value, dict)):
+        return value
+    return before | {key: _merged(before.get(key), inner) for key, inner in value.items()}
+
+
+def _several(override: Override) -> str:
+    """A comma makes a sweep of what may be one path: both ways on."""
+    ways = quoted(str(override.input_line), lambda tried: OverridesParser.create().parse_override(tried).value())
+    return f"{override.input_line}: several values make a sweep; add -m" + (f", or quote it: {ways}" if ways else "")
+
+
+def _fitting(key: str, value: Any, default: Any) -> tuple[Any, str | None]:
+    """The value as its key has it (the text '5' of a number is 5), and what is wrong with it."""
+    if not key.startswith("method."):
+        fitted, wrong = _of_schema(key, json.dumps(value))
+        return (value if isinstance(value, dict | list) else fitted), wrong
+    if isinstance(default, dict):
+        if isinstance(value, dict):
+            return value, None
+        names = ", ".join(f"{name}: ..." for name in default)
+        return value, f"{key}={value!r}: a mapping is wanted, {key}={{{names}}}"
+    if default is None or (isinstance(value, str) and "${" in value):
+        return value, None
+    fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
+    if fits or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)):
+        return value, None
+    return (
+        value,
+        f"{key}={'null' if value is None else repr(value)}: a {type(default).__name__} is wanted ({default!r} now)",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _of_schema(key: str, text: str) -> tuple[Any, str | None]:
+    value = nested = json.loads(text)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), nested)
+        return (value if "${" in text else OmegaConf.select(merged, key)), None
+    except OmegaConfBaseException as error:
+        return value, f"{key}={'null' if value is None else repr(value)}: {_sentence(error)}"
 
 
 def typed(resolved: dict[str, Any]) -> Config:
@@ -140,153 +289,13 @@ def name_run(resolved: dict[str, Any], config: Config) -> tuple[str, str, str]:
     return run_id(resolved, revision), source, revision
 
 
-def _is_hydras(override: Override) -> bool:
-    return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
-
-
-@lru_cache(maxsize=512)
-def _composed(chosen: tuple[str, ...]) -> tuple[dict[str, Any], set[str]]:
-    """What Hydra composes from choices of groups, and the dotted keys that may be overridden.
-
-    Hydra is asked once per choice, not once per combination: a group's values depend on no other group's choice, and
-    what an experiment writes into a group (it comes last) is laid over it.
-    """
-    pairs = dict(text.lstrip("+").split("=", 1) for text in chosen)
-    whole = {group: pairs[group] for group in ("experiment", "sweep") if group in pairs}
-    base = tuple(text for text in chosen if text.lstrip("+").split("=", 1)[0] in whole)
-    tree, experiment = deepcopy(_hydra_composed(base)), _experiment(pairs.get("experiment"))
-    for text in chosen:
-        group = text.split("=", 1)[0]
-        if text not in base:
-            own = deepcopy(_hydra_composed((text,)).get(group))
-            laid = OmegaConf.merge(own or {}, experiment.get(group) or {})
-            tree[group] = OmegaConf.to_container(laid) if own is not None else None
-    for group in [key for key, value in tree.items() if isinstance(value, dict)]:
-        tree[group] = with_schema(group, tree[group])
-    return tree, {key for key, _ in flatten(tree)} | _branches(tree)
-
-
-@lru_cache(maxsize=512)
-def _hydra_composed(chosen: tuple[str, ...]) -> dict[str, Any]:
-    held = GlobalHydra.instance().hydra  # inside a Hydra job there is one already: put it back afterwards
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra_compose("config", list(chosen))
-        return OmegaConf.to_container(config)  # type: ignore[return-value]
-    finally:
-        GlobalHydra.instance().hydra = held
-
-
-@cache
-def _experiment(name: str | None) -> dict[str, Any]:
-    """What an experiment writes over the groups that it chose."""
-    if name in (None, "null"):
-        return {}
-    return OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))  # type: ignore[return-value]
-
-
-def _check_choice(override: Override) -> list[str]:
-    group, options = override.key_or_group, groups()[override.key_or_group]
-    value = override.value()
-    if override.is_delete() or (value is None and group in NEEDED):
-        return [needed(group)]
-    if override.is_sweep_override():
-        return [f"{override.input_line}: several values make a sweep; add -m"]
-    if value is None or str(value) in options:
-        return []
-    near = _nearest(str(value), options)
-    return [f"{group}={value}: there is no such {group}. {near or 'There are: ' + ', '.join(options[:40])}"]
-
-
-def _apply(config: dict[str, Any], override: Override, known: set[str]) -> list[str]:
-    """Set one value in `config`; returns what is wrong with it."""
-    key = override.key_or_group
-    if override.is_delete():
-        return [f"~{key}: keys cannot be taken away; give another value"]
-    if not key:
-        return [f"{override.input_line}: no key before the =; write key=value"]
-    if key not in known and not _is_open(key):
-        return [f"{key}: there is no such key. {_nearest(key, known) or 'See --cfg job for all of them'}"]
-    if key.startswith("method.capabilities") and key != "method.capabilities.packs":
-        return [f"{key}: what a method can do is said by its YAML and its class; choose another method"]
-    if override.is_sweep_override():
-        return [_several(override)]
-    value = json.loads(json.dumps(override.value(), default=str))
-    wrong = _wrong_type(key, value, get(config, key))
-    if wrong:
-        return [wrong]
-    try:
-        put(config, key, value)
-    except (TypeError, AttributeError):
-        return [f"{key}: there is no such key, {key.rpartition('.')[0]} is a value"]
-    return []
-
-
-def _several(override: Override) -> str:
-    """A comma makes a sweep of what may be one path: both ways on."""
-    ways = quoted(str(override.input_line), lambda tried: OverridesParser.create().parse_override(tried).value())
-    return f"{override.input_line}: several values make a sweep; add -m" + (f", or quote it: {ways}" if ways else "")
-
-
-def _is_open(key: str) -> bool:
-    """Keys under which anything may be written: a user's own columns, label words, tuning space."""
-    return any(key.startswith(stem) for stem in ("task.columns.", "task.rows.", "backbone.facts.", "sweep."))
-
-
-def _wrong_type(key: str, value: Any, default: Any) -> str | None:
-    if key.startswith("method."):
-        if isinstance(default, dict) and not isinstance(value, dict) and value is not None:
-            return f"{key}={value!r}: a mapping is wanted, {key}={{{', '.join(f'{name}: ...' for name in default)}}}"
-        if default is None or value is None or isinstance(default, dict):
-            return None
-        fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
-        if fits or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)):
-            return None
-        return f"{key}={value!r}: a {type(default).__name__} is wanted (default {default!r})"
-    return _misfit(key, json.dumps(value))
-
-
-@lru_cache(maxsize=4096)
-def _misfit(key: str, text: str) -> str | None:
-    value = nested = json.loads(text)
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    try:
-        OmegaConf.merge(OmegaConf.structured(Config), nested)
-    except OmegaConfBaseException as error:
-        return f"{key}={value!r}: {_sentence(error)}"
-    return None
-
-
 def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     return lines[0] + (f" ({where})" if where and where not in lines[0] else "")
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    """'Did you mean …?' over whole names and over their last parts."""
-    names = sorted(names)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    last = name.split(".")[-1]
-    near += [other for other in names if difflib.SequenceMatcher(None, last, other.split(".")[-1]).ratio() > 0.8]
-    near = list(dict.fromkeys(near))[:3]
-    return f"Did you mean {' or '.join(near)}?" if near else ""
-
-
-def _branches(config: dict[str, Any]) -> set[str]:
-    """Dotted names of inner nodes (they may be overridden whole: `method.lr={prompt:0.1}`)."""
-    found: set[str] = set()
-
-    def walk(node: Any, prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                found.add(f"{prefix}{key}")
-                walk(value, f"{prefix}{key}.")
-
-    walk(config, "")
-    return found | {"task", "method"}
-
-
-__all__ = ["ConfigError", "compose", "compose_raw", "get", "groups", "name_run", "parse", "typed"]
+__all__ = [
+    "ConfigError", "compose", "compose_raw", "get", "groups", "has_grid", "is_hydras", "name_run", "parse", "typed",
+    "wrong_sign",
+]  # fmt: skip

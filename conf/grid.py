@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -34,6 +34,19 @@ from results.identity import flatten
 
 Chosen = dict[str, str]  # override key -> value as it would be written on the command line
 KEYS = ("about", "where", "grid", "pairs", "rows", "lengths", "space", "trials", "parts", "by_budget", "name")
+MAPPING, LISTS = "a mapping {key: values}", "a mapping {key: [values]}"
+# part of a grid -> (its form in words, whether a value has it)
+SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "where": (MAPPING, lambda v: isinstance(v, Mapping)),
+    "grid": (MAPPING, lambda v: isinstance(v, Mapping)),
+    "pairs": (LISTS, lambda v: isinstance(v, Mapping) and all(isinstance(values, list) for values in v.values())),
+    "rows": ("a list of mappings", lambda v: isinstance(v, list) and all(isinstance(row, Mapping) for row in v)),
+    "lengths": ("a list of numbers", lambda v: isinstance(v, list) and all(type(length) is int for length in v)),
+    "space": ("a list of patterns", lambda v: isinstance(v, list) and all(isinstance(text, str) for text in v)),
+    "trials": ("a number from 1", lambda v: type(v) is int and v >= 1),
+    "parts": ("a list of grids", lambda v: isinstance(v, list) and all(isinstance(part, Mapping) for part in v)),
+    "by_budget": ("a mapping {name: grid}", lambda v: isinstance(v, Mapping) and len(v) > 0),
+}
 
 
 def texts(point: Mapping[str, str]) -> list[str]:
@@ -173,12 +186,29 @@ def _values(override: Override) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
-def _check(spec: Mapping[str, Any]) -> None:
-    unknown = sorted(set(spec) - set(KEYS))
-    lengths = {key: len(values) for key, values in (spec.get("pairs") or {}).items()}
+def _check(spec: Any) -> None:
+    """Whether a grid is well formed.
+
+    Raises:
+        ConfigError: with every part that is not.
+    """
+    if not isinstance(spec, Mapping):
+        raise ConfigError([f"sweep={spec!r}: a grid is a mapping with some of {', '.join(KEYS)}"])
+    unknown = sorted(set(spec) - set(KEYS), key=str)
     problems = [f"sweep.{key}: not a part of a grid; allowed are {', '.join(KEYS)}" for key in unknown]
-    if len(set(lengths.values())) > 1:
-        problems.append(f"sweep.pairs: the lists must be of one length, not {lengths}")
+    problems += [
+        f"sweep.{key}={spec[key]!r}: {wanted} is wanted"
+        for key, (wanted, fits) in SHAPES.items()
+        if spec.get(key) is not None and not fits(spec[key])
+    ]
+    if not problems:
+        for part in (*(spec.get("parts") or ()), *(spec.get("by_budget") or {}).values()):
+            _check(part)
+        empty = [f"{key}.{name}" for key in ("grid", "pairs") for name, v in (spec.get(key) or {}).items() if v == []]
+        problems += [f"sweep.{key}=[]: there is nothing to choose from" for key in empty]
+        lengths = {key: len(values) for key, values in (spec.get("pairs") or {}).items()}
+        if len(set(lengths.values())) > 1:
+            problems.append(f"sweep.pairs: the lists must be of one length, not {lengths}")
     if problems:
         raise ConfigError(problems)
 

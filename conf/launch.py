@@ -18,12 +18,11 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.choices import search_path
 from conf.compose import compose, groups
 from conf.grid import Chosen, texts
 from conf.plan import Plan, Point
 from conf.resolve import CONF, ConfigError
-
-OWN = ("basic",)  # run in this process without Hydra's launcher
 
 
 def launcher_for(plan: Plan, folder: Path) -> Launcher:
@@ -36,7 +35,7 @@ def launcher_for(plan: Plan, folder: Path) -> Launcher:
     Raises:
         ConfigError: there is no such launcher, or it has no such option.
     """
-    chosen = [o for o in plan.hydra if not o.startswith("hydra.mode")]
+    chosen = [*plan.hydra, *search_path()]
     if not any(o.startswith("hydra.sweep.dir=") for o in chosen):
         chosen.append(f"hydra.sweep.dir='{folder}'")
     held = GlobalHydra.instance().hydra
@@ -51,8 +50,7 @@ def launcher_for(plan: Plan, folder: Path) -> Launcher:
             context = HydraContext(config_loader=hydra.config_loader, callbacks=_no_callbacks())
             return Plugins.instance().instantiate_launcher(config=config, hydra_context=context, task_function=launched)
     except (HydraException, OmegaConfBaseException, ImportError) as error:
-        names = ", ".join(sorted({*OWN, *launchers()}))
-        raise ConfigError([f"{' '.join(plan.hydra)}: {_first_line(error)}. Launchers here: {names}"]) from None
+        raise ConfigError([f"{' '.join(plan.hydra)}: {_first_line(error)}. Here: {', '.join(launchers())}"]) from None
     finally:
         GlobalHydra.instance().hydra = held
 
@@ -97,12 +95,12 @@ def overrides_for_hydra(point: Point) -> list[str]:
 
 
 def launchers() -> list[str]:
-    """Names of the launchers that are installed."""
+    """Names of the launchers that are installed; basic runs in this process, without Hydra's."""
     from hydra.core.config_store import ConfigStore
 
     Plugins.instance()
-    found = ConfigStore.instance().list("hydra/launcher")
-    return [name.removesuffix(".yaml") for name in found]
+    found = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/launcher")}
+    return sorted(found | {"basic"})
 
 
 def _one_gpu(number: int) -> None:

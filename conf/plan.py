@@ -16,7 +16,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from conf.capabilities import capabilities
-from conf.compose import compose, compose_raw, name_run, parse, typed
+from conf.choices import GIVEN
+from conf.compose import compose, compose_raw, has_grid, name_run, parse, typed, wrong_sign
 from conf.grid import Chosen, expand, swept, texts, trials
 from conf.packing import has_dropout, pack_key
 from conf.resolve import ConfigError, get
@@ -88,24 +89,16 @@ class Plan:
         without = [o.replace("budget.kind=", "budget=", 1) for o in self.command if not o.startswith("plan=")]
         if launcher is not None:
             without = [o for o in without if not o.startswith("hydra/launcher=")] + [f"hydra/launcher={launcher}"]
-        return shlex.join(["python", "run.py", "-m", *without, *more])
+        folders = [word for folder in GIVEN for word in ("--config-dir", folder)]
+        return shlex.join(["python", "run.py", "-m", *folders, *without, *more])
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line without -m is a multirun by itself: a table, a `+sweep=`, equal tuning."""
     parsed, _ = parse(_budget_word(overrides))
     keys = {override.key_or_group for override in parsed}
-    if (
-        {key.split(".")[0] for key in keys} & {"sweep"}
-        or "budget.trials" in keys
-        or any(o.key_or_group == "hydra.mode" for o in parsed)
-    ):
-        return True
-    chosen = [str(o.input_line) for o in parsed if o.key_or_group == "experiment" and not o.is_sweep_override()]
-    try:
-        return bool(chosen) and compose_raw(chosen).get("sweep") is not None
-    except ConfigError:
-        return False
+    asked = any(key.split(".")[0] == "sweep" for key in keys) or {"budget.trials", "plan"} & keys
+    return bool(asked) or has_grid(parsed)
 
 
 def launcher_of(overrides: Sequence[str]) -> str:
@@ -119,6 +112,8 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     given = _budget_word(overrides)
     parsed, problems = parse(given)
     own = [o for o in parsed if not o.is_hydra_override()]
+    problems += [wrong for o in own if (wrong := wrong_sign(o))]
+    own = [o for o in own if not wrong_sign(o)]  # what a point is composed from has no signs any more
     points: list[Chosen] = []
     starts: list[Chosen] = []
     notes: list[str] = []
@@ -136,6 +131,8 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     if not problems:
         problems += _unequal_caps(made)
     distinct = list({point.run_id: point for point in reversed(made)}.values())[::-1]
+    if not distinct and not problems:
+        problems.append("this grid has no points: a `where` or a list in it leaves nothing")
     if len(distinct) == 1 and not problems:
         notes.append("this grid is one point: nothing varies in it")
     return Plan(
@@ -167,9 +164,11 @@ def _budget_word(overrides: Sequence[str]) -> list[str]:
 def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chosen]:
     """The points that the grid of an experiment or of `+sweep=` makes of one point."""
     fixed = {override.key_or_group for override in own}
+    point = {key: value for key, value in start.items() if key.split(".")[0] not in ("sweep", "plan")}
+    if not any(key.split(".")[0] in ("experiment", "sweep", "budget") for key in start):
+        return [point]
     config = compose_raw(texts(start))
     spec = config.get("sweep") or {}
-    point = {key: value for key, value in start.items() if key.split(".")[0] not in ("sweep", "plan")}
     points = expand(spec, point, fixed, notes)
     count = get(config, "budget.trials")
     if count and not spec.get("trials"):

@@ -40,13 +40,14 @@ def main(overrides: Sequence[str]) -> int:
             f"hydra/launcher={plan.launcher}: under torchrun every process runs the same list; leave it out"
         )
     states = survey(plan)
+    run, unfit = _runner(plan)
+    plan.problems.extend(unfit)
     if plan.only_shown and not plan.problems:
         if rank == 0:
             print(show(plan, states))
         return 0
     todo = [point for point, state in zip(plan.points, states, strict=True) if count > 1 or _wanted(point, state)]
-    run, unfit = _runner(plan)
-    problems = plan.problems + unfit + _unfit(todo)
+    problems = plan.problems + _unfit(todo)
     problems = problems or _too_long(plan, states)
     if problems:
         return refuse(problems) if rank == 0 else 2

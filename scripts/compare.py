@@ -19,6 +19,14 @@ TASKS = ("reviews", "filings")
 
 def main(arguments: Sequence[str]) -> int:
     """Run what is missing of the method, then print each table and the method's differences; the exit code."""
+    from conf.choices import take_folders
+    from conf.resolve import ConfigError
+
+    try:
+        arguments = take_folders(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
     given = dict(word.split("=", 1) for word in arguments if word.startswith(("METHOD=", "TASKS=")))
     tasks = given.get("TASKS", ",".join(TASKS)).split(",")
     if "METHOD" not in given or set(tasks) - set(TASKS):

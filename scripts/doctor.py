@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     report = Report()
     check_versions(report)
-    points = plan(report, [argument for argument in arguments if argument not in ("-m", "--multirun")])
+    points = plan(report, arguments)
     if points:
         check_machine(report, points)
         check_sources(report, points)
@@ -97,17 +97,17 @@ def check_versions(report: Report) -> None:
         report.good("versions", "the tried ones")
 
 
-def plan(report: Report, overrides: list[str]) -> list[Any]:
-    """The points of the grid that the overrides make (one for a single run)."""
+def plan(report: Report, arguments: Sequence[str]) -> list[Any]:
+    """The points of the grid that a command line makes (one for a single run)."""
+    from conf.command import read
     from conf.plan import make_plan
-    from conf.resolve import ConfigError
 
-    try:
-        made = make_plan(overrides)
-    except ConfigError as error:
-        for problem in error.problems:
-            report.bad("config", problem)
+    command = read(arguments)
+    for problem in command.problems:
+        report.bad("command line", problem)
+    if command.problems:
         return []
+    made = make_plan(command.overrides)
     for problem in made.problems:
         report.bad("config", problem)
     report.good("config", f"{len(made.points)} grid point{'s' if len(made.points) != 1 else ''}")

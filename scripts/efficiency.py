@@ -1,6 +1,6 @@
 """The efficiency table of the DePT paper's kind: time per step, memory and inference speed at an equal budget.
 
-    python run.py experiment=dept/efficiency [backbones=t5_small,t5_base] [batch=16] [steps=5] [rounds=2]
+    python scripts/efficiency.py [--backbones t5_small,t5_base] [--batch 16] [--steps 5] [--rounds 2]
 
 PT with 100 tokens against DePT (20 tokens, rank 60, and 40 tokens, rank 45), ADePT (folded at inference and not) and
 ACCEPT, on the true shapes of the backbones with random weights (speed does not depend on the values), at fixed padding

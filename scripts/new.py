@@ -42,6 +42,15 @@ def checked_name(name: str) -> str:
     return name
 
 
+def own_files(name: str) -> dict[str, str]:
+    """Relative path -> text of a new method in a folder of one's own: its file, and a YAML that names the file."""
+    made = method_files(name)
+    text, target = made[f"conf/method/{name}.yaml"], f"target: methods.{name}."
+    lines = ["target: null" if line.startswith(target) else line for line in text.splitlines()]
+    lines = [f"path: {name}.py" if line.startswith("path: null") else line for line in lines]
+    return {f"{name}.py": made[f"methods/{name}.py"], f"method/{name}.yaml": "\n".join(lines) + "\n"}
+
+
 def method_files(name: str) -> dict[str, str]:
     """Relative path -> text of a new method's file, YAML and card."""
     checked_name(name)
@@ -60,8 +69,13 @@ def write(files: Mapping[Path, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def new_method(name: str, root: Path) -> list[str]:
-    """Make a method; returns what to say."""
+def new_method(name: str, root: Path, own: Path | None = None) -> list[str]:
+    """Make a method, in the tree or in a folder of one's own; returns what to say."""
+    if own is not None:
+        made = {own / path: text for path, text in own_files(name).items()}
+        write(made)
+        tried = f"python run.py --config-dir {own} method={name} data=fixture runner=smoke backbone=tiny_llama"
+        return [*(f"wrote {path}" for path in made), f"try:   {tried}"]
     files = {root / path: text for path, text in method_files(name).items()}
     write(files)
     return [
@@ -97,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     kinds = top.add_subparsers(dest="what", required=True)
     method = kinds.add_parser("method", help="a method: module, YAML and card")
     method.add_argument("name")
+    method.add_argument("--config-dir", type=Path, help="a folder of yours outside the tree (docs/own_folders.md)")
     task = kinds.add_parser("task", help="a task from a CSV or JSONL file")
     task.add_argument("name")
     task.add_argument("--file", type=Path, required=True, help="the training rows, .csv or .jsonl")
@@ -113,7 +128,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 where nothing was written."""
     options = parser().parse_args(arguments)
     try:
-        said = new_method(options.name, options.root) if options.what == "method" else new_task(options, options.root)
+        made_method = options.what == "method"
+        root = options.root
+        said = new_method(options.name, root, options.config_dir) if made_method else new_task(options, root)
     except (Refused, NewTaskError, OSError) as error:
         print(f"new.py: {error}", file=sys.stderr)
         return 2

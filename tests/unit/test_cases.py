@@ -76,7 +76,7 @@ VALUES = {  # override -> what the message must hold
     "tracking=null": "tracking=none",
     "~method": "a run needs a method",
     "~tracking": "a run needs a tracking",
-    "~runner.max_steps": "cannot be taken away",
+    "~runner.max_steps": "nothing can be taken away",
     "method.init_text=${nope}": "nope",
     "method.init_text=${method.init_text}": "method.init_text",
     "method.init_text=${oc.env:NOT_SET_HERE}": "environment",
@@ -126,7 +126,7 @@ def test_a_sweep_over_a_bad_value_is_refused_whole(tmp_path: Path, capsys: pytes
     assert "runner.batch_size=0" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("word", ["--dry-run", "--seeed=7", "-x", "--config-dir=/tmp", "-M", "seed", "=3", "--"])
+@pytest.mark.parametrize("word", ["--dry-run", "--seeed=7", "-x", "-M", "seed", "=3", "--"])
 def test_words_that_are_no_override_and_no_flag_are_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main([word, "task=superglue/boolq", "data=fixture"]) == 2
     assert repr(word)[1:-1] in capsys.readouterr().err

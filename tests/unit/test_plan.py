@@ -231,20 +231,6 @@ def test_what_a_papers_sweep_runs_has_a_column_in_its_table(experiment: str, tab
     assert plan.problems == [] and {point.config.task.name for point in plan.points} <= columns
 
 
-def test_composing_by_single_choices_is_what_hydra_composes() -> None:
-    from conf.compose import _composed, _hydra_composed, with_schema
-
-    for chosen in (
-        ("backbone=t5_base", "method=dept/m60_r30", "task=glue/rte"),
-        ("experiment=lester/table3", "runner=smoke", "task=superglue/cb"),
-        ("+sweep=lr", "method=dept"),
-    ):
-        whole = dict(_hydra_composed(chosen))
-        for group in [key for key, value in whole.items() if isinstance(value, dict)]:
-            whole[group] = with_schema(group, whole[group])
-        assert _composed(chosen)[0] == whole
-
-
 def test_planning_loads_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from runners.sweep import main; "
