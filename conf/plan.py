@@ -76,7 +76,7 @@ class Plan:
     @property
     def only_shown(self) -> bool:
         """`plan=true`: show the grid, run nothing."""
-        return any(o.replace("+", "").lower() == "plan=true" for o in self.command)
+        return any(point.config.plan for point in self.points) or "plan=true" in self.command
 
     def label(self, point: Point, *without: str) -> str:
         """What is particular about a point, some keys left out."""
@@ -164,7 +164,7 @@ def _budget_word(overrides: Sequence[str]) -> list[str]:
 def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chosen]:
     """The points that the grid of an experiment or of `+sweep=` makes of one point."""
     fixed = {override.key_or_group for override in own}
-    point = {key: value for key, value in start.items() if key.split(".")[0] not in ("sweep", "plan")}
+    point = {key: value for key, value in start.items() if key.split(".")[0] != "sweep"}
     if not any(key.split(".")[0] in ("experiment", "sweep", "budget") for key in start):
         return [point]
     config = compose_raw(texts(start))
