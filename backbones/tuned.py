@@ -75,8 +75,8 @@ class Tuned(nn.Module):
         return groups
 
     def state(self) -> dict[str, Tensor]:
-        """Copies of the trained tensors alone (method and head), on the CPU, ready for safetensors."""
-        tensors = {name: p for group in self.trainable().values() for name, p in group.items()}
+        """Copies of the trained tensors (method and head) and the method's buffers, on the CPU, for safetensors."""
+        tensors = self._kept()
         return {name: p.detach().cpu().clone().contiguous() for name, p in sorted(tensors.items())}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -85,7 +85,7 @@ class Tuned(nn.Module):
         Raises:
             ValueError: names or shapes are not this method's.
         """
-        own = {name: p for group in self.trainable().values() for name, p in group.items()}
+        own = self._kept()
         missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
         wrong = [
             f"{name}: {tuple(state[name].shape)} saved, {tuple(own[name].shape)} here"
@@ -100,6 +100,17 @@ class Tuned(nn.Module):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(state[name])
+        if self.method is not None:
+            self.method.restored()
+
+    def _kept(self) -> dict[str, Tensor]:
+        """The trained tensors, and those of the method that are drawn or found and then stay (its buffers)."""
+        tensors: dict[str, Tensor] = {name: p for group in self.trainable().values() for name, p in group.items()}
+        if self.method is not None:
+            trained = {name for name, _ in self.method.named_parameters()}
+            kept = self.method.state_dict(keep_vars=True) if list(self.method.buffers()) else {}
+            tensors |= {name: t for name, t in kept.items() if name not in trained}
+        return tensors
 
     def counts(self) -> dict[str, int]:
         """Real numbers of parameters: ``method``, ``head`` and ``backbone`` (frozen ones, without the head)."""

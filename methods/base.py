@@ -88,6 +88,9 @@ class Method(nn.Module):
     vocabulary, of a text or of the labels; for a deep prefix their keys and values, (l, 2 L H d_h); None = drawn
     here), and `generator`, the source of all its random numbers.
 
+    What is trained are its parameters; what is drawn or found once and then stays is a buffer (`register_buffer`) and
+    is saved with them. Nothing else may be kept.
+
     Attributes:
         choices: Allowed values of options that have a closed set.
         position_indexed: Whether it has a row per source position, and so a `max_source_length`.
@@ -126,6 +129,9 @@ class Method(nn.Module):
             backbone reads its tokens as they are.
         """
         raise TypeError(f"{type(self).__name__} must say what it does to a backbone: define the method `attach`.")
+
+    def restored(self) -> None:
+        """Called when saved tensors were put back: what is derived from a buffer (a seed) is made again here."""
 
     def watch(self) -> None:
         """Note from now on what `diagnostics` tells (the runner asks for it once, on a few examples)."""
