@@ -215,7 +215,9 @@ def target(subject: Subject) -> str | None:
 def heard(backbone: Backbone) -> Iterator[list[Tensor]]:
     """The hidden states that reach the language-model head."""
     states: list[Tensor] = []
-    hook = backbone.model.lm_head.register_forward_pre_hook(lambda _, args: states.append(args[0].detach().clone()))
+    hook = backbone.model.lm_head.register_forward_pre_hook(
+        lambda _, args: states.append(args[0].detach().flatten(0, -2).clone())
+    )
     try:
         yield states
     finally:
@@ -241,7 +243,7 @@ def ranked(subject: Subject) -> str | None:
         given = replace(example, target=tokens or [EOS[subject.family]])
         with heard(tuned.backbone) as states:
             losses(tuned, [given])
-        best = head(torch.cat(states)).argmax(-1).tolist()
+        best = head(torch.cat(states)).argmax(-1).flatten().tolist()
         if best != given.target:
             return f"decoded {given.target}, but the losses' own most likely tokens are {best}"
     return None
