@@ -25,6 +25,7 @@ from tasks.errors import DataError, SourceUnavailable
 from tasks.sources import hub_reachable
 
 HUB_PROBE_SECONDS = 2.0
+_SAID: set[str] = set()  # backbones whose eager attention was told of
 
 
 def load_backbone(
@@ -184,7 +185,9 @@ def _with_attention(load: Callable[[str], Any], config: BackboneConfig) -> Any:
         if config.attention != "sdpa" or "scaled_dot_product_attention" not in str(error):
             raise
     made = load("eager")
-    print(f"backbone {config.name}: its architecture has no sdpa attention, eager attention is used", flush=True)
+    if config.name not in _SAID:
+        _SAID.add(config.name)
+        print(f"backbone {config.name}: its architecture has no sdpa attention, eager attention is used", flush=True)
     return made
 
 

@@ -29,10 +29,17 @@ class Injected(WeightLevel):
 
     def place(self, backbone: Backbone) -> Iterator[tuple[str, nn.Parameter]]:
         model, family = backbone.model, backbone.facts.family
-        if model.config.model_type.startswith("deberta"):
+        if model.config.model_type == "deberta":
             paths = self.deberta_paths(model)
         else:
             paths = {name: [path for path, _ in find(model, family, name)] for name in self.wanted()}
+        lacking = [name for name, found in paths.items() if not found]
+        if lacking:
+            raise ValueError(
+                f"{type(self).__name__} cannot enter {type(model).__name__} (backbone {backbone.config.name!r}): it "
+                f"has no linear layer of its own for {', '.join(lacking)} (they are one layer, or have other names). "
+                "Input-level methods (pt, dept, adept, accept) work there."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT warns that the model's type is not a PEFT model's
             inject_adapter_in_model(self.settings(paths), model)

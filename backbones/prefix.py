@@ -1,7 +1,8 @@
 """Deep prefixes for every family through one mechanism: an attention function that puts keys and values in front.
 
-The function is registered beside transformers' own (``prefixed``) and ends in its SDPA function. Every self-attention
-that takes a prefix carries a `Slot`; masks and T5's position bias are padded on the left (prefix keys are seen by
+The function is registered beside transformers' own (``prefixed``) and ends in the one that the model has without a
+prefix: SDPA, or the architecture's own eager attention. Every self-attention
+carries a `Slot`; masks and T5's position bias are padded on the left (prefix keys are seen by
 every query and have no position: no bias on T5, no rotation on LLaMA). Nothing is written into a cache, so a prefix
 may depend on the example, works on the T5 encoder, under gradient checkpointing and in cached generation, and
 cross-attention is never touched.
@@ -13,7 +14,7 @@ there.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,14 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
+from backbones.attentions import Place, configs_of, own_eager, places_of
 from backbones.base import Backbone
 from backbones.deberta import prefix_deberta
 from backbones.masks import follow_layout
+from backbones.prefix_proof import answers, prove
 from methods.base import LayerMethod
 
-NAME = "prefixed"
+NAME, NAME_EAGER = "prefixed", "prefixed_eager"
 
 
 class Slot:
@@ -59,63 +62,51 @@ class Slot:
         return keys.transpose(1, 2).to(like), values.transpose(1, 2).to(like)
 
 
-def prefixed_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    position_bias: Tensor | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """SDPA with the module's prefix in front of its keys and values; without a prefix, SDPA itself.
+def prefixed(end: Callable[[nn.Module], Callable[..., Any]]) -> Callable[..., Any]:
+    """An attention function that puts the module's prefix in front of its keys and values and goes on with `end`.
 
     Args:
-        module: the attention module; its ``prefix_slot`` gives the prefix.
-        query: (B, heads, Q, head_dim).
-        key, value: (B, kv_heads, K, head_dim).
-        attention_mask: (B, 1, Q, K), boolean or additive, or None (then causal if the module is).
-        position_bias: (1, heads, Q, K), T5.
-
-    Returns:
-        (B, Q, heads, head_dim), None.
+        end: module -> the attention function that the architecture uses without a prefix.
     """
-    slot: Slot | None = getattr(module, "prefix_slot", None)
-    if slot is None or not slot.filled:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout, scaling, is_causal, position_bias, **kwargs
-        )
-    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
-    queries, keys = query.shape[2], key.shape[2]
-    if attention_mask is None and causal and queries > 1:
-        ones = torch.ones(queries, keys, dtype=torch.bool, device=query.device)
-        attention_mask = ones.tril(keys - queries)[None, None]
-    prefix_key, prefix_value = slot(query.shape[0], key)
-    length = prefix_key.shape[2]
-    if attention_mask is not None:
-        seen = True if attention_mask.dtype == torch.bool else 0.0
-        attention_mask = F.pad(attention_mask, (length, 0), value=seen)
-    if position_bias is not None:
-        position_bias = F.pad(position_bias, (length, 0))
-    return sdpa_attention_forward(
-        module,
-        query,
-        torch.cat([prefix_key, key], 2),
-        torch.cat([prefix_value, value], 2),
-        attention_mask,
-        dropout,
-        scaling,
-        False,
-        position_bias,
-        **kwargs,
-    )
+
+    def attend(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any
+    ) -> Any:
+        """query (B, heads, Q, head_dim); key, value (B, kv_heads, K, head_dim); attention_mask (B, 1, Q, K), boolean or
+        additive, or None (then causal if the module is); position_bias (1, heads, Q, K) on T5."""
+        go_on = end(module)
+        slot: Slot | None = getattr(module, "prefix_slot", None)
+        if slot is None or not slot.filled:
+            return go_on(module, query, key, value, attention_mask, **more)
+        causal = more.get("is_causal")
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        queries, keys = query.shape[2], key.shape[2]
+        if attention_mask is None and causal and queries > 1:
+            ones = torch.ones(queries, keys, dtype=torch.bool, device=query.device)
+            attention_mask = ones.tril(keys - queries)[None, None]
+        prefix_key, prefix_value = slot(query.shape[0], key)
+        length = prefix_key.shape[2]
+        if attention_mask is not None:
+            seen = True if attention_mask.dtype == torch.bool else 0.0
+            attention_mask = F.pad(attention_mask, (length, 0), value=seen)
+        if more.get("position_bias") is not None:
+            more["position_bias"] = F.pad(more["position_bias"], (length, 0))
+        if end is _sdpa:
+            more["is_causal"] = False  # the mask says it
+        key, value = torch.cat([prefix_key, key], 2), torch.cat([prefix_value, value], 2)
+        return go_on(module, query, key, value, attention_mask, **more)
+
+    return attend
 
 
-AttentionInterface.register(NAME, prefixed_attention)
+def _sdpa(module: nn.Module) -> Callable[..., Any]:
+    return sdpa_attention_forward
+
+
+AttentionInterface.register(NAME, prefixed(_sdpa))
+AttentionInterface.register(NAME_EAGER, prefixed(own_eager))
 follow_layout(NAME, sdpa_mask)
+follow_layout(NAME_EAGER, eager_mask, additive=True)
 
 
 class Summaries:
@@ -156,36 +147,32 @@ class Summaries:
         return take
 
 
-def layers_of(model: Any, family: str) -> Iterator[tuple[str, int, nn.Module, nn.Module]]:
-    """(stack, index, layer, its self-attention) of every layer that may take a prefix."""
-    if family == "llama":
-        for index, layer in enumerate(model.model.layers):
-            yield "decoder", index, layer, layer.self_attn
-    elif family == "t5":
-        for stack in ("encoder", "decoder"):
-            for index, layer in enumerate(getattr(model, stack).block):
-                yield stack, index, layer, layer.layer[0].SelfAttention
-    else:
-        for index, layer in enumerate(model.encoder.layer):
-            yield "encoder", index, layer, layer.attention.self
-
-
 def attach(backbone: Backbone, method: LayerMethod) -> None:
-    """Give every self-attention of a backbone its slot of a layer-level method (changes the model in place)."""
-    model, family = backbone.model, backbone.facts.family
-    model_type = model.config.model_type
-    if model_type.startswith("deberta"):
-        prefix_deberta(model, model_type)
+    """Give every self-attention of a backbone its slot of a layer-level method (changes the model in place).
+
+    Raises:
+        ValueError: a prefix cannot enter this architecture, in every layer and with no other effect.
+    """
+    model, family, training = backbone.model, backbone.facts.family, backbone.training
+    backbone.eval()
+    before = answers(backbone).detach()
+    if model.config.model_type.startswith("deberta"):
+        prefix_deberta(model, model.config.model_type)
+        places = [Place("encoder", i, layer, layer.attention.self) for i, layer in enumerate(model.encoder.layer)]
     else:
-        for module in model.modules():
-            if getattr(module, "config", None) is not None:
-                module.config._attn_implementation = NAME
+        places = places_of(backbone)
+        name = NAME_EAGER if model.config._attn_implementation == "eager" else NAME
+        for config in configs_of(model):
+            config._attn_implementation = name
     summaries = Summaries(family, method.gate_source) if method.needs_summary else None
-    for stack, index, layer, attention in layers_of(model, family):
-        slot = Slot(backbone, method, stack, index)
-        attention.prefix_slot = slot  # type: ignore[assignment]
+    slots = []
+    for place in places:
+        slots.append(Slot(backbone, method, place.stack, place.index))
+        place.attention.prefix_slot = slots[-1]  # type: ignore[assignment]
         if summaries is not None:
-            layer.register_forward_pre_hook(summaries.hook(slot), with_kwargs=True)
+            place.layer.register_forward_pre_hook(summaries.hook(slots[-1]), with_kwargs=True)
+    prove(backbone, slots, before)
+    backbone.train(training)
     backbone.summaries = summaries
     if family == "encoder" and method.position_shift:
         backbone.position_offset = method.prefix_length

@@ -22,12 +22,16 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "up": r"DenseReluDense\.(wi|wi_1)", "down": r"DenseReluDense\.wo",
     },
     "llama": {
-        "q": r"self_attn\.q_proj", "k": r"self_attn\.k_proj", "v": r"self_attn\.v_proj", "o": r"self_attn\.o_proj",
-        "up": r"mlp\.up_proj", "down": r"mlp\.down_proj",
+        "q": r"(self_attn|attn)\.q_proj", "k": r"(self_attn|attn)\.k_proj", "v": r"(self_attn|attn)\.v_proj",
+        "o": r"(self_attn|attn)\.(o_proj|out_proj)", "up": r"(mlp\.up_proj|fc1)", "down": r"(mlp\.down_proj|fc2)",
     },
     "encoder": {
-        "q": r"attention\.self\.query", "k": r"attention\.self\.key", "v": r"attention\.self\.value",
-        "o": r"attention\.output\.dense", "up": r"intermediate\.dense", "down": r"layer\.\d+\.output\.dense",
+        "q": r"(attention\.self\.(query|query_proj)|attention\.q_lin|attention\.attn\.q|self_attn\.q_proj)",
+        "k": r"(attention\.self\.(key|key_proj)|attention\.k_lin|attention\.attn\.k|self_attn\.k_proj)",
+        "v": r"(attention\.self\.(value|value_proj)|attention\.v_lin|attention\.attn\.v|self_attn\.v_proj)",
+        "o": r"(attention\.output\.dense|attention\.out_lin|attention\.attn\.o|self_attn\.o_proj)",
+        "up": r"(intermediate\.dense|ffn\.lin1|mlp\.up_proj)",
+        "down": r"(layer\.\d+\.output\.dense|ffn\.lin2|mlp\.down_proj)",
     },
 }  # fmt: skip
 

@@ -212,7 +212,10 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
     backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
-    method = build_method(config, backbone) if capabilities(config.method).trains else None
+    try:
+        method = build_method(config, backbone) if capabilities(config.method).trains else None
+    except ValueError as error:
+        raise Refused(str(error)) from error
     backbone.backbone_dropout = config.runner.backbone_dropout
     for module in (backbone.model, backbone.head):
         if isinstance(module, torch.nn.Module):
@@ -221,6 +224,10 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
     try:
         tuned = Tuned(backbone, method)
+        if method is not None:
+            refuse_other_count(tuned, config.method)
+    except ValueError as error:  # it cannot enter this architecture
+        raise Refused(str(error)) from error
     finally:
         if backbone.changed:  # it serves no other run
             KEPT.forget()
@@ -229,6 +236,21 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     if config.task.kind == "tagging":
         tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
     return Parts(data, splits, tuned.to(device))
+
+
+def refuse_other_count(tuned: Tuned, method: Mapping[str, Any]) -> None:
+    """Refuse a method whose formula does not count what is there: it would be listed with a wrong number.
+
+    Raises:
+        ValueError: layers are merged or shared in this architecture.
+    """
+    told, there = methods.count(method, tuned.backbone.facts), tuned.counts()["method"]
+    if told != there and method.get("name") != "full":  # full fine-tuning is counted in the backbone's YAML
+        raise ValueError(
+            f"method={method.get('name')} on {type(tuned.backbone.model).__name__} (backbone "
+            f"{tuned.backbone.config.name!r}) would train {there:,} numbers where its formula says {told:,}: layers "
+            "are shared, merged or have other names there. Input-level methods (pt, dept, adept, accept) work there."
+        )
 
 
 def build_method(config: Config, backbone: Any) -> Any:
