@@ -35,7 +35,10 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 TYPES = {"text": str, "true or false": bool}
 NOTATION = re.compile(r"(?:(\d+) )?(integer|number)s?((?: (?:>=|<=|>|<) [-\d.e]+)*)")
 RATE = "number > 0"
-COMMON = {"path": "text", "init_from": "text", "init": "text", "init_text": "text", "init_text_eos": "true or false"}
+COMMON = {
+    "path": "text", "init_from": "text", "init_across": "true or false", "init": "text", "init_text": "text",
+    "init_text_eos": "true or false",
+}  # fmt: skip
 
 
 def missing_groups(config: Mapping[str, Any]) -> list[str]:

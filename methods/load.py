@@ -19,7 +19,10 @@ from torch import Tensor
 
 from methods.base import Facts, InputMethod, Method, option_defaults
 
-_IDENTITY = ("name", "target", "version", "path", "init_from", "lr", "init", "init_text", "init_text_eos", "options")
+_IDENTITY = (
+    "name", "target", "version", "path", "init_from", "init_across", "lr", "init", "init_text", "init_text_eos",
+    "options",
+)  # fmt: skip
 _DOCUMENTATION = (
     "capabilities",
     "defaults_by_family",

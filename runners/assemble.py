@@ -275,11 +275,35 @@ def build_method(config: Config, backbone: Any) -> Any:
     return methods.build(config.method, facts, rows, generator)
 
 
+def refuse_other_backbone(config: Config, run_id: str, record: Mapping[str, Any]) -> None:
+    """Refuse tensors that were trained on another backbone: equal widths (T5 base and BERT base, LLaMA 2 7B and T5 XXL)
+    would let them in without a word.
+
+    Raises:
+        Refused: it is another one and `method.init_across` is false.
+    """
+    if config.method.get("init_across"):
+        return
+    there, here = (record.get("config") or {}).get("backbone") or {}, asdict(config.backbone)
+    keys = ["name", "hub", "revision", "package", "tiny", "random_weights"]
+    if here.get("path") and there.get("path"):
+        keys.append("path")
+    # with one path alone, a folder of the Hub's model is that model: its YAML's name says so
+    other = any(there.get(key) != here.get(key) for key in keys)
+    if other:
+        raise Refused(
+            f"method.init_from={run_id}: that run had backbone {there.get('name')} "
+            f"({there.get('path') or there.get('hub') or 'no hub'}), this one has {here['name']} "
+            f"({here.get('path') or here.get('hub') or 'no hub'}); the meaning of a prompt lies in its backbone. "
+            "method.init_across=true takes its tensors all the same."
+        )
+
+
 def start_from(tuned: Tuned, config: Config) -> None:
     """Begin with the tensors of an earlier run (SPoT, few-shot transfer): those of equal name and shape are taken.
 
     Raises:
-        Refused: there is no such finished run, or nothing of it fits.
+        Refused: there is no such finished run, it had another backbone, or nothing of it fits.
     """
     from safetensors.torch import load_file
 
@@ -287,11 +311,13 @@ def start_from(tuned: Tuned, config: Config) -> None:
     taken: dict[str, torch.Tensor] = {}
     for run_id in str(config.method["init_from"]).split("+"):
         try:
-            path: Path = ledger_of(config).find(run_id.strip()) / "method.safetensors"
+            run = ledger_of(config).find(run_id.strip())
         except KeyError as error:
             raise Refused(f"method.init_from={run_id}: {error.args[0]}") from None
+        path: Path = run / "method.safetensors"
         if not path.exists():
             raise Refused(f"method.init_from={run_id}: {path} is not there; that run is not done")
+        refuse_other_backbone(config, run_id, run.record() or {})
         saved = load_file(path)
         wrong = [
             k for k, v in saved.items() if k in wanted and v.shape != wanted[k].shape and not k.startswith("head.")

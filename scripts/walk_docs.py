@@ -25,8 +25,8 @@ and nothing ends in a traceback: `{counts}` cells.
 ## Any model
 
 `backbone=hub backbone.hub=Qwen/Qwen3-0.6B` or `backbone=hub backbone.path=<folder>` finds the family and the sizes in
-the checkpoint's config.json. `hub_llama`, `hub_t5` and `hub_encoder` say the family themselves. Architectures that stand in
-no table here are not refused for that: they are compared like all others.
+the checkpoint's config.json. `hub_llama`, `hub_t5` and `hub_encoder` say the family themselves. Architectures that
+stand in no table here are not refused for that: they are compared like all others.
 
 ## How a backbone is admitted
 
@@ -99,11 +99,15 @@ def _cell(cells: Sequence[Any], notes: list[str]) -> str:
 
 def _plain(text: str) -> str:
     """A refusal without what differs from machine to machine (a difference's digits)."""
-    words = text.replace("|", "/").split(" by ")
+    words = text.replace("|", "/").split(". Compared were")[0].split(" by ")
     if len(words) == 1:
-        return text
+        return words[0]
     tail = words[1].split(" ", 1)
-    return f"{words[0]} by {float(tail[0]):.0e} {' by '.join([tail[1], *words[2:]])}" if _number(tail[0]) else text
+    return (
+        f"{words[0]} by {float(tail[0]):.0e} {' by '.join([tail[1], *words[2:]])}"
+        if _number(tail[0])
+        else " by ".join(words)
+    )
 
 
 def _number(text: str) -> bool:
