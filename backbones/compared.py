@@ -18,7 +18,8 @@ from backbones.plain import answer_log_probs, plain_logits, plain_states
 from methods.base import InputMethod
 from methods.source import Source
 
-LENGTHS = (3, 9, 6)  # tokens of the short rows
+LENGTHS = (9, 3)  # tokens of the short rows
+LONG = 18  # tokens of the long row where there is no window
 SLOTS = 4  # prompt vectors
 STEPS = 3  # tokens decoded
 BEYOND = 7  # tokens by which the long row passes the longest window
@@ -49,6 +50,15 @@ class Comparison:
         """Note how far something moved the answers that were compared under `what`."""
         noise = max(value for name, value in self.differences.items() if name in (what, f"{what} with a prompt"))
         self.changes[sentence] = change, noise
+
+    def take_lengths(self) -> list[int]:
+        """Tokens of the rows that are compared, the long one last."""
+        self.longest = self.window + BEYOND if self.window else LONG
+        return [*LENGTHS, self.longest]
+
+    def of_long(self, length: int) -> str:
+        """How a comparison of the long row is called."""
+        return f" of a row of {length} tokens" if length > max(LENGTHS) else ""
 
     def add(self, what: str, ours: Tensor, theirs: Tensor) -> None:
         """Note one comparison; of several under one name the largest counts."""
@@ -84,24 +94,21 @@ class Prompt(InputMethod):
 def compare_text(backbone: Backbone) -> Comparison:
     """Losses, candidate scores and decoding of a decoder-only or T5 model."""
     found, draw = Comparison(window=window_of(backbone)), _Draw(backbone)
-    short = [_text_row(draw, length) for length in LENGTHS]
-    bare = _text(found, backbone, short, "", NoPrompt(), None)
+    rows = [_text_row(draw, length) for length in found.take_lengths()]
     vectors = backbone.embed(draw.tokens(SLOTS)).detach()
-    moved = _text(found, backbone, short, " with a prompt", Prompt(vectors), vectors)
-    change = _least_change(moved, bare)
+    bare = _text(found, backbone, rows, "", NoPrompt(), None)
+    moved = _text(found, backbone, rows, " with a prompt", Prompt(vectors), vectors)
+    # a row that is longer than the windows of all layers together need not see its prompt
+    change = _least_change(moved[: len(LENGTHS)], bare[: len(LENGTHS)])
     found.must_act("a prompt in front of its rows does not change their answers", change, "decoding")
-    long = _long_length(backbone, found.window)
-    if long > max(LENGTHS):
-        rows = [short[0], _text_row(draw, long)]
-        _text(found, backbone, rows, f" of a row of {long} tokens", NoPrompt(), None)
-        _text(found, backbone, rows, f" of a row of {long} tokens with a prompt", Prompt(vectors), vectors)
-    found.longest = max(long, *LENGTHS) + SLOTS + STEPS
-    _attention(found, backbone, lambda: plain_logits(backbone, draw.given(short[1].source), draw.given([[9]]))[0])
+    found.longest += SLOTS + STEPS
+    fed = draw.given([rows[1].target[:-1]])
+    _attention(found, backbone, lambda: plain_logits(backbone, draw.given(rows[1].source), fed))
     return found
 
 
 def _text(
-    found: Comparison, backbone: Any, rows: Sequence[Row], where: str, inputs: InputMethod, front: Tensor | None
+    found: Comparison, backbone: Any, rows: Sequence[Row], how: str, inputs: InputMethod, front: Tensor | None
 ) -> Tensor:
     """Compare rows in one batch; our first logits (B, V), for what a prompt must change."""
     device = backbone.device
@@ -111,57 +118,57 @@ def _text(
     logits = torch.stack([step for step, _ in decoded], 1).float()
     tokens = torch.stack([token for _, token in decoded], 1)
     for index, row in enumerate(rows):
-        source = torch.tensor(row.source, device=device)
-        theirs = _plain_scores(backbone, source, row.choices, front)
+        theirs, again = _plain_answers(backbone, row, tokens[index, :-1], front)
+        where = f"{found.of_long(len(row.source))}{how}"
         found.add(f"candidate scores{where}", scores[index], theirs)
         found.add(f"the loss{where}", losses[index], -theirs[row.choices.index(row.target)])
-        again = plain_logits(backbone, source, tokens[index : index + 1, :-1], front)[0]
         found.add(f"decoding{where}", logits[index], again)
     return logits[:, 0]
 
 
-def _plain_scores(backbone: Backbone, source: Tensor, choices: list[list[int]], front: Tensor | None) -> Tensor:
-    """Log-probabilities of the candidates, those of one length in one pass."""
-    scores = torch.empty(len(choices), device=source.device)
-    for length in sorted({len(choice) for choice in choices}):
-        chosen = [i for i, choice in enumerate(choices) if len(choice) == length]
-        answers = torch.tensor([choices[i] for i in chosen], device=source.device)
-        scores[chosen] = answer_log_probs(plain_logits(backbone, source, answers[:, :-1], front), answers)
-    return scores
+def _plain_answers(backbone: Backbone, row: Row, taken: Tensor, front: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of a row's candidates, and the logits around tokens that were decoded, in one plain pass.
+
+    What is fed for a candidate is fed for a longer one too, or stands beside it; nothing is padded.
+    """
+    source = torch.tensor(row.source, device=backbone.device)
+    longest = max(row.choices, key=len)[:-1]
+    fed = [choice[:-1] for choice in row.choices if len(choice) == len(longest) + 1]
+    if len(taken) == len(longest):
+        logits = plain_logits(backbone, source, torch.tensor([*fed, taken.tolist()], device=source.device), front)
+        logits, again = logits[:-1], logits[-1]
+    else:  # every row ended before
+        again = plain_logits(backbone, source, taken[None], front)[0]
+        logits = plain_logits(backbone, source, torch.tensor(fed, device=source.device), front)
+    scores = []
+    for choice in row.choices:
+        place = next(i for i, tokens in enumerate(fed) if tokens[: len(choice) - 1] == choice[:-1])
+        answer = torch.tensor([choice], device=source.device)
+        scores.append(answer_log_probs(logits[place : place + 1, : len(choice)], answer)[0])
+    return torch.stack(scores), again
 
 
 def compare_encoder(backbone: Backbone) -> Comparison:
     """Hidden states (what classification and tagging read) and the pooled first token of an encoder."""
     found, draw = Comparison(window=window_of(backbone)), _Draw(backbone)
-    short = [_segments(draw, length) for length in LENGTHS]
-    bare = _states(found, backbone, short, "", None)
+    rows = [_segments(draw, length) for length in found.take_lengths()]
     vectors = backbone.embed(draw.tokens(SLOTS)).detach()
-    moved = _states(found, backbone, short, " with a prompt", vectors)
-    change = _least_change(torch.stack([s[0] for s in moved]), torch.stack([s[0] for s in bare]))
+    bare = _states(found, backbone, rows, "", None)
+    moved = _states(found, backbone, rows, " with a prompt", vectors)
+    few = slice(0, len(LENGTHS))
+    change = _least_change(torch.stack([s[0] for s in moved[few]]), torch.stack([s[0] for s in bare[few]]))
     found.must_act("a prompt in front of its rows does not change their states", change, "hidden states")
-    last = Row(
-        "last", segments=[[*short[1].segments[0][:-1], *draw.tokens(1).tolist()]], token_types=short[1].token_types
-    )
-    (seen,) = _states(found, backbone, [last], "", None)
+    ids = [*rows[0].segments[0][:-1], *draw.tokens(1).tolist()]
+    (seen,) = _states(found, backbone, [Row("last", segments=[ids], token_types=rows[0].token_types)], "", None)
     blind = "its first token does not see the last one, as in a decoder-only model; use backbone=hub or hub_llama"
-    found.must_act(blind, share(seen[0], bare[1][0]), "hidden states")
-    long = _long_length(backbone, found.window)
-    if long > max(LENGTHS):
-        rows = [short[0], _segments(draw, long)]
-        for front in (None, vectors):
-            _states(
-                found,
-                backbone,
-                rows,
-                f" of a row of {long} tokens{' with a prompt' if front is not None else ''}",
-                front,
-            )
-    found.longest = max(long, *LENGTHS) + SLOTS
-    _attention(found, backbone, lambda: plain_states(backbone, draw.given(short[1].segments[0]), None)[0])
+    found.must_act(blind, share(seen[0], bare[0][0]), "hidden states")
+    found.longest += SLOTS
+    _attention(found, backbone, lambda: plain_states(backbone, draw.given(rows[1].segments[0]), None)[0])
     return found
 
 
-def _states(found: Comparison, backbone: Any, rows: Sequence[Row], where: str, front: Tensor | None) -> list[Tensor]:
+def _states(found: Comparison, backbone: Any, rows: Sequence[Row], how: str, front: Tensor | None) -> list[Tensor]:
+    """Compare rows in one batch; our hidden states of each row's tokens."""
     kind, backbone.head_kind = backbone.head_kind, None
     try:
         batch = backbone.collate(rows).to(backbone.device)
@@ -174,6 +181,7 @@ def _states(found: Comparison, backbone: Any, rows: Sequence[Row], where: str, f
         ids, types = (torch.tensor(v[0], device=backbone.device) for v in (row.segments, row.token_types))
         if front is not None and not backbone.config.position_shift:
             continue  # the text keeps its own positions there: no plain forward does that
+        where = f"{found.of_long(len(ids))}{how}"
         theirs, their_pooled = plain_states(backbone, ids, types if several else None, front)
         found.add(f"hidden states{where}", hidden[index, : len(ids)], theirs)
         if their_pooled is not None:
@@ -241,10 +249,6 @@ def _integers(values: Any) -> Iterator[int]:
             yield from _integers(value)
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
             yield value
-
-
-def _long_length(backbone: Backbone, window: int) -> int:
-    return window + BEYOND if window else 2 * max(LENGTHS)
 
 
 def _least_change(moved: Tensor, bare: Tensor) -> float:
