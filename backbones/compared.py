@@ -18,8 +18,8 @@ from backbones.plain import answer_log_probs, plain_logits, plain_states
 from methods.base import InputMethod
 from methods.source import Source
 
-LENGTHS = (9, 3)  # tokens of the short rows
-LONG = 18  # tokens of the long row where there is no window
+LENGTHS = (6, 3)  # tokens of the short rows
+LONG = 11  # tokens of the long row where there is no window
 SLOTS = 4  # prompt vectors
 STEPS = 3  # tokens decoded
 BEYOND = 7  # tokens by which the long row passes the longest window

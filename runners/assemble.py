@@ -282,14 +282,18 @@ def refuse_other_backbone(config: Config, run_id: str, record: Mapping[str, Any]
     Raises:
         Refused: it is another one and `method.init_across` is false.
     """
+    from results.identity import contents
+
     if config.method.get("init_across"):
         return
     there, here = (record.get("config") or {}).get("backbone") or {}, asdict(config.backbone)
-    keys = ["name", "hub", "revision", "package", "tiny", "random_weights"]
-    if here.get("path") and there.get("path"):
-        keys.append("path")
-    # with one path alone, a folder of the Hub's model is that model: its YAML's name says so
-    other = any(there.get(key) != here.get(key) for key in keys)
+    seen = ((record.get("identity") or {}).get("contents") or {}).get("backbone")
+    if here.get("path") and seen:
+        own = contents({"backbone": here, "method": {}, "cache": {"root": str(cache_root(config))}}).get("backbone")
+        other = seen != own
+    else:  # with one path alone, a folder of the Hub's model is that model: its YAML's name says so
+        keys = ("name", "hub", "revision", "package", "tiny", "random_weights")
+        other = any(there.get(key) != here.get(key) for key in keys)
     if other:
         raise Refused(
             f"method.init_from={run_id}: that run had backbone {there.get('name')} "

@@ -31,8 +31,8 @@ stand in no table here are not refused for that: they are compared like all othe
 ## How a backbone is admitted
 
 The first time a backbone is used, rows go through our path and, one by one and unpadded, through the model's own
-forward: three rows of different lengths in one padded batch, candidates that share tokens, decoding with a cache, one
-row longer than any local window that its configuration names (else twice the longest of the others); then the same
+forward: rows of 6, 3 and 11 tokens in one padded batch, candidates that share tokens, decoding with a cache (the last
+row is longer than any local window that its configuration names, where it names one); then the same
 with a prompt in front, against the plain forward over the same embeddings; sdpa against eager attention; encoders also
 by what their pooler makes of the first token, and by whether that token sees the last one. The largest difference may
 be 1e-4 of the largest value in float32, 5e-2 in bfloat16 and 1e-2 in float16. What is above it is refused with the
