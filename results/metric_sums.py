@@ -1,20 +1,36 @@
-"""Metrics as sums over examples, for the bootstrap; per-example scores are those of tasks/scoring.py.
+"""Metrics as sums over examples, for tests and errors; per-example scores are those of tasks/scoring.py.
 
-A metric that is no function of sums over examples (Spearman) has no such form: `sums_of` gives None, and the
-bootstrap then has to be given the metric itself.
+Leaving an example out, or drawing examples anew, is then a subtraction or a matrix product. A metric that is no
+function of sums over examples (Spearman) has no such form: `sums_of` gives None, and nothing is tested with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from results.bootstrap import Array, Sums
 from tasks import scoring
 
+Array = NDArray[np.float64]
+
 UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # what an answer that is no number counts as (tasks/metrics.py)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A metric as a function of sums over examples.
+
+    Attributes:
+        terms: (n, k) what each example adds.
+        value: sums (..., k) -> metric (...).
+    """
+
+    terms: Array
+    value: Callable[[Array], Array]
 
 
 def sums_of(

@@ -2,8 +2,9 @@
 
     python -m results.publish paper=offline_v1 [ledger.root=DIR]
 
-writes `results/<paper>/`: runs.tar.xz (results.archive), <table>.md, <table>.csv, <table>-pairs.md and figures. All but
-the first are made from the first, so that whoever has the repository makes the same.
+writes `results/<paper>/`: runs.tar.xz (results.archive: the ledger's runs beside those that are in it already),
+<table>.md, <table>.csv, <table>-pairs.md and figures, and fills the tables and verdicts of docs/<paper>.md
+(results.pages). All but the first are made from the first, so that whoever has the repository makes the same.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.archive import archive_of, archived, in_cells, pack
+from results import pages
+from results.archive import archive_of, archived, in_cells, pack, with_archive
 from results.records import DEFAULT_ROOT, Reading, read_runs
 from results.tables.build import build
 from results.tables.contests import pairs_text
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     paper = given["paper"]
     try:
-        runs = in_cells(read_runs(given.get("ledger.root", DEFAULT_ROOT)).runs, paper)
+        # what was published stays, runs of the ledger come beside it
+        runs = in_cells(with_archive(read_runs(given.get("ledger.root", DEFAULT_ROOT)), paper).runs, paper)
         if not runs:
             print(f"the ledger has no run of paper={paper}", file=sys.stderr)
             return 2
@@ -79,6 +82,11 @@ def main(arguments: Sequence[str]) -> int:
     for name, text in texts(paper, archived(paper)).items():
         (path.parent / name).write_text(text, encoding="utf-8")
         print(path.parent / name)
+    page = pages.DOCS / f"{paper}.md"
+    if page.exists():
+        text = pages.filled(page.read_text(encoding="utf-8"), pages.parts_of(paper, archived(paper)))
+        page.write_text(text, encoding="utf-8")
+        print(page)
     for figure in draw(paper, path.parent):
         print(figure)
     return 0

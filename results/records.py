@@ -13,10 +13,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from results.files import read_lines
 from results.identity import flatten, is_cosmetic
 from results.ledger import Ledger, default_root
 
 DEFAULT_ROOT = default_root()
+UNTRAINED = ("none", "majority")  # methods that draw nothing: one run is all there is of them
 RECORD_FACETS = frozenset(["method", "task", "backbone", "protocol", "seed", "status", "reason", "run_id", "steps"])
 
 
@@ -79,6 +81,39 @@ class Run:
             or bool(lookup(self.config, "backbone.random_weights"))
             or str(self.record.get("backbone", "")).startswith("tiny")
         )
+
+    @property
+    def trained(self) -> bool:
+        """Whether another seed could have given another score: not so where nothing is trained or drawn at random."""
+        return bool(self.record.get("method") not in UNTRAINED or lookup(self.config, "released.path"))
+
+    @property
+    def confirming(self) -> bool:
+        """Whether the run was made with a fresh seed to confirm a point that had been chosen (`confirm=N`)."""
+        return bool(lookup(self.config, "budget.confirm"))
+
+    @cached_property
+    def undertrained(self) -> bool:
+        """Whether the best of several checkpoints is the last one, or validation still rises at the end."""
+        curve = self.validation_curve()
+        if len(curve) < 2:
+            return False
+        values = [value for _, value in curve]
+        return self.record.get("selected_step") == curve[-1][0] or values[-1] > values[-2] >= values[0]
+
+    def validation_curve(self) -> list[tuple[int, float]]:
+        """(step, selection metric) of every evaluation on the split by which checkpoints are chosen."""
+        try:
+            rows = read_lines(self.folder / "metrics.jsonl")
+        except (ValueError, OSError):
+            return []
+        found = []
+        for row in rows:
+            metrics = row.get("metrics") if row.get("split") == self.selection_split else None
+            value = (metrics or {}).get(self.selection_metric, (metrics or {}).get(self.primary_metric))
+            if isinstance(value, int | float):
+                found.append((int(row["step"]), float(value)))
+        return found
 
     @property
     def packed(self) -> bool:

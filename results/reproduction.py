@@ -32,7 +32,7 @@ OUT_OF_SCOPE = (
 )
 # papers whose tables are layouts, and how their files of published numbers are called
 NOT_A_PAPER = ("demo",)
-VERDICTS = ("reproduced", "differs", "inconclusive", "not comparable")
+VERDICTS = ("reproduced", "differs", "inconclusive", "undecidable", "not comparable")
 KEYS = ("paper", "out", "ledger.root", "margin")
 
 
@@ -110,9 +110,7 @@ def section(paper: str, reading: Reading, options: Options) -> list[str]:
     for heading, name in (("What matched", "reproduced"), ("What did not", "differs")):
         lines = [line(place, cell) for place, cell in run if cell.verdict == name]
         out += [f"### {heading}", "", *(lines or ["Nothing so far."]), ""]
-    open_cells = [
-        line(place, cell, why=True) for place, cell in run if cell.verdict in ("inconclusive", "not comparable")
-    ]
+    open_cells = [line(place, cell, why=True) for place, cell in run if cell.verdict in VERDICTS[2:]]
     if open_cells:
         out += ["### Run, but not decided", "", *open_cells, ""]
     out += ["### What was not run, and why", "", *not_run(paper, tables, reference), ""]

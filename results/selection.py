@@ -1,7 +1,9 @@
 """The best point of a sweep, chosen by validation only, with the trials counted.
 
-A trial is one configuration apart from its seed; its seeds are averaged before trials are compared, so that a
-lucky seed does not win. Choosing on the reported split (as P-tuning v2 did) must be asked for by name.
+A trial is one configuration apart from its seed; its seeds are averaged before trials are compared, and a trial with
+fewer seeds than its rivals never wins, so that a lucky seed does not. The winner's seeds flatter it: runs made to
+confirm it (`confirm=N`, fresh seeds) stand alone in its cell where there are some. Choosing on the reported split (as
+P-tuning v2 did) must be asked for by name.
 """
 
 from __future__ import annotations
@@ -14,35 +16,53 @@ from dataclasses import dataclass, field
 from results.records import Run
 
 RULES = ("validation", "reported")
+ENOUGH = 2  # fresh seeds that may stand alone: one would tell nothing of the noise
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration of a sweep with its seeds (scores are fractions)."""
+    """One configuration of a sweep with its seeds (scores are fractions).
+
+    Attributes:
+        runs: Those that trials are compared by; `fresh`: those made to confirm it, after it was chosen.
+        selection, reported: Mean validation and reported score of `runs`.
+    """
 
     runs: tuple[Run, ...]
     selection: float | None
     reported: float | None
+    fresh: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
 class Choice:
     """The chosen trial and what it was chosen from.
 
-    `rule` is "only" (one trial: nothing was chosen), "validation", "reported" or "none" (several trials and
-    no score to choose by: `runs` is then empty and `problem` says why).
+    Attributes:
+        runs: What stands for the method.
+        rule: "only" (one trial: nothing was chosen), "validation", "reported" or "none" (several trials and no score
+            to choose by: `runs` is then empty and `problem` says why).
+        confirmed: Whether `runs` are fresh seeds of the chosen trial alone.
+        notes: What a reader should know of the choice.
     """
 
     runs: tuple[Run, ...] = ()
     rule: str = "only"
     trials: tuple[Trial, ...] = field(default=(), repr=False)
     problem: str = ""
+    confirmed: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def median(self) -> float | None:
         """The median over the grid of the reported score (fraction): what an untuned user would get."""
         scores = [trial.reported for trial in self.trials if trial.reported is not None]
         return statistics.median(scores) if scores else None
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether the winner of several trials stands with the seeds that it won with."""
+        return self.rule in RULES and len(self.trials) > 1 and not self.confirmed
 
 
 def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
@@ -51,18 +71,23 @@ def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
     for run in runs:
         if run.done:
             groups[run.configuration].setdefault(run.get("seed"), run)
-    return [
-        Trial(
-            tuple(group.values()),
-            _mean([run.selection_score() for run in group.values()]),
-            _mean([run.score(metric=metric) for run in group.values()]),
+    made = []
+    for group in groups.values():
+        tuning = tuple(run for run in group.values() if not run.confirming)
+        fresh = tuple(run for run in group.values() if run.confirming)
+        made.append(
+            Trial(
+                tuning,
+                _mean([run.selection_score() for run in tuning]),
+                _mean([run.score(metric=metric) for run in tuning or fresh]),
+                fresh,
+            )
         )
-        for group in groups.values()
-    ]
+    return made
 
 
 def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = None) -> Choice:
-    """The trial with the best mean score over its seeds.
+    """The trial with the best mean score over its seeds, among those with the most seeds.
 
     Args:
         runs: Runs of one method on one task; those that are not done are left out.
@@ -74,22 +99,46 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
     """
     if rule not in RULES:
         raise ValueError(f"selection={rule}: must be one of {', '.join(RULES)}")
-    found = trials(runs, metric)
+    found = tuple(trials(runs, metric))
     if len(found) <= 1:
-        return Choice(found[0].runs if found else (), "only", tuple(found))
-    scored = [(trial.selection if rule == "validation" else trial.reported, index) for index, trial in enumerate(found)]
-    if any(score is None for score, _ in scored):
-        lacking = sum(score is None for score, _ in scored)
-        return Choice(
-            (),
-            "none",
-            tuple(found),
+        return Choice(found[0].runs + found[0].fresh if found else (), "only", found)
+    most = max(len(trial.runs) for trial in found)
+    rivals = [trial for trial in found if len(trial.runs) == most]
+    notes = [_fewer(found, rivals)] if len(rivals) < len(found) else []
+    confirmed = [trial for trial in found if len(trial.fresh) >= ENOUGH]
+    lacking = sum(_score(trial, rule) is None for trial in (confirmed or rivals))
+    if lacking and len(confirmed or rivals) > 1:
+        problem = (
             f"{len(found)} configurations and {lacking} without a {rule} score to choose by: "
-            "filter to one, or ask for selection=reported",
+            "filter to one, or ask for selection=reported"
         )
-    # the earliest of equals, so that the choice does not depend on the order of later additions
-    best = max(scored, key=lambda pair: (pair[0], -pair[1]))[1]
-    return Choice(found[best].runs, rule, tuple(found))
+        return Choice((), "none", found, problem)
+    best = _best(rivals, rule)
+    if confirmed:
+        chosen = _best(confirmed, rule)
+        if chosen is not best:
+            notes.append("another point is ahead on validation since this one was confirmed: confirm=N again")
+        return Choice(chosen.fresh, rule, found, confirmed=True, notes=tuple(notes))
+    return Choice(best.runs, rule, found, notes=tuple(notes))
+
+
+def _score(trial: Trial, rule: str) -> float | None:
+    return trial.selection if rule == "validation" else trial.reported
+
+
+def _best(rivals: Sequence[Trial], rule: str) -> Trial:
+    """The highest; the earliest of equals, so that the choice does not depend on what is added later."""
+    scores = [_score(trial, rule) for trial in rivals]
+    known = [-1e9 if score is None else score for score in scores]
+    return rivals[known.index(max(known))]
+
+
+def _fewer(found: Sequence[Trial], rivals: Sequence[Trial]) -> str:
+    fewer = len(found) - len(rivals)
+    return (
+        f"{fewer} of {len(found)} trials {'has' if fewer == 1 else 'have'} fewer seeds than the "
+        f"{len(rivals[0].runs)} of the others and could not be chosen"
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

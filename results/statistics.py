@@ -1,4 +1,4 @@
-"""What can and what cannot be told apart: intervals, tests, equivalence with a published value.
+"""Intervals, exact tests, corrections and power: what the verdicts are made of (results/two_way.py, equivalence.py).
 
 Nothing here rounds or scales: scores come as they are (fractions or points) and go back so. Quantiles and exact
 binomials are scipy.special's; scipy.stats is not imported, since it takes longer than a table should.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Sequence
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -36,6 +33,34 @@ def t_quantile(probability: float, degrees: float) -> float:
     return float(stdtrit(degrees, probability))
 
 
+def student_p(value: float, error: float, degrees: float) -> float:
+    """Two-sided p of a value with a standard error known from so many degrees of freedom."""
+    from scipy.special import stdtr
+
+    if error <= 0:
+        return float(value == 0)
+    return min(1.0, 2.0 * float(stdtr(degrees, -abs(value) / error)))
+
+
+def detectable(error: float, degrees: float, level: float = 0.95, power: float = 0.8) -> float:
+    """Smallest true difference that a t-test with this standard error finds with the given power."""
+    from scipy.special import nctdtrinc
+
+    critical = t_quantile(0.5 + level / 2, degrees)
+    return float(nctdtrinc(degrees, 1.0 - power, critical)) * error
+
+
+def expected_best(count: int) -> float:
+    """Expected largest of so many standard normal draws: how far the winner of `count` equal trials is flattered."""
+    from scipy.special import ndtr
+
+    step = 0.01
+    places = [step * (place + 0.5) for place in range(-900, 900)]
+    below = [float(ndtr(place)) ** count for place in places]
+    # the integral of the survival above zero, less that of the distribution below it
+    return step * sum(1.0 - share if place > 0 else -share for place, share in zip(places, below, strict=True))
+
+
 def binomial_error(share: float, n: int) -> float:
     """Standard error of a proportion from n examples."""
     share = min(max(share, 0.0), 1.0)
@@ -52,6 +77,14 @@ def minimal_detectable_difference(n: int, share: float, level: float = 0.95, pow
     return (normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * math.sqrt(2.0) * binomial_error(share, n)
 
 
+def fewest_discordant(level: float = 0.05) -> int:
+    """How many examples must differ, all in one direction, until the exact McNemar test calls it significant (6)."""
+    count = 1
+    while 2.0 ** (1 - count) > level:
+        count += 1
+    return count
+
+
 def mcnemar(right_a: Sequence[bool], right_b: Sequence[bool]) -> float:
     """Exact two-sided McNemar test; for accuracy only: other metrics are not sums of right answers."""
     from scipy.special import bdtr
@@ -63,33 +96,6 @@ def mcnemar(right_a: Sequence[bool], right_b: Sequence[bool]) -> float:
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))) if only_a + only_b else 1.0
 
 
-def one_per_task(differences: Mapping[str, float]) -> dict[str, float]:
-    """Differences by task with a task that stands in two suites (RTE) counted once, by its mean."""
-    merged: dict[str, list[float]] = {}
-    for name, value in differences.items():
-        merged.setdefault(name.rpartition("/")[2].lower(), []).append(value)
-    return {name: statistics.fmean(values) for name, values in merged.items()}
-
-
-def sign_flip(differences: Mapping[str, float] | Sequence[float]) -> float:
-    """Exact two-sided sign-flip permutation test of a mean difference over tasks.
-
-    Tasks given by name are first counted once each (`one_per_task`). The smallest possible value from n tasks
-    is 2 / 2**n: with fewer than 6 tasks nothing is significant at 0.05.
-
-    Raises:
-        ValueError: If there are no tasks, or more than 24 (2**24 sign patterns).
-    """
-    values = list(one_per_task(differences).values()) if isinstance(differences, Mapping) else list(differences)
-    if not 0 < len(values) <= 24:
-        raise ValueError(f"sign_flip takes 1 to 24 tasks, not {len(values)}")
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums + value, sums - value])
-    # differences that are equal but for rounding are equal
-    return float(np.mean(np.abs(sums) >= abs(sum(values)) - 1e-12))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
@@ -99,62 +105,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """reproduced, differs, inconclusive or not comparable, and why."""
-
-    name: str
-    why: str
-
-
-def equivalence(
-    values: Sequence[float],
-    published: float,
-    margin: float = 1.0,
-    published_std: float | None = None,
-    published_seeds: int | None = None,
-    blocked_by: Sequence[str] = (),
-    level: float = 0.95,
-) -> Verdict:
-    """Whether runs reproduce a published value, by two one-sided tests with a margin declared beforehand.
-
-    reproduced: the (2 level - 1) interval of the difference lies within the margin (both one-sided tests at
-    1 - level). differs: the two-sided `level` interval leaves out zero, and it is not reproduced. Otherwise
-    inconclusive; so always from one run, and where something about the published value is not known
-    (`blocked_by`) that a reproduction would have to share. The published value has an error of its own: its
-    printed spread over its seeds (Welch), or where no spread is printed ours over its seeds, and over one run
-    where their number is unknown.
-
-    Args:
-        values: Our scores, one per seed, in the unit of the others.
-        published: The published value.
-        margin: Equivalence margin (1.0 point by default).
-        published_std: Its printed standard deviation.
-        published_seeds: Number of runs behind it.
-        blocked_by: What is not known of it: "split", "seeds", "selection".
-        level: Confidence of each one-sided test.
-    """
-    if len(values) < 2:
-        return Verdict("inconclusive", f"{len(values) or 'no'} run: no spread, so nothing can be concluded")
-    difference = statistics.fmean(values) - published
-    own = statistics.variance(values) / len(values)
-    error = own + statistics.variance(values) / (published_seeds or 1)
-    degrees = float(len(values) - 1)
-    if published_std is not None and published_seeds is not None and published_seeds > 1:
-        other = published_std**2 / published_seeds
-        error = own + other
-        parts = own**2 / (len(values) - 1) + other**2 / (published_seeds - 1)
-        degrees = error**2 / parts if parts > 0 else float(len(values) - 1)
-    half_90 = t_quantile(level, degrees) * math.sqrt(error)
-    half_95 = t_quantile(0.5 + level / 2, degrees) * math.sqrt(error)
-    interval = f"difference {difference:+.2f}, {100 * level:.0f}% interval ±{half_95:.2f}, margin {margin:g}"
-    if abs(difference) + half_90 < margin:
-        if blocked_by:
-            unknown = ", ".join(blocked_by)
-            return Verdict("inconclusive", f"within the margin, but the published {unknown} is unknown ({interval})")
-        return Verdict("reproduced", interval)
-    if abs(difference) > half_95:
-        return Verdict("differs", interval)
-    return Verdict("inconclusive", interval)

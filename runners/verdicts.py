@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from results.bootstrap import Sums
+from results.metric_sums import Sums
 
 Verdict = dict[str, Any]
 RESAMPLES = 200

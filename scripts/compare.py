@@ -72,7 +72,7 @@ def show(task: str, method: str, root: str | None) -> None:
             f"p = {contest.p:.3f} (Holm): {word}"
         )
     if untested:
-        print(f"not tested: {', '.join(untested)} (no runs, or no predictions of the same rows)")
+        print("not tested: " + "; ".join(f"{other} ({reason})" for other, reason in untested.items()))
     if not contests:
         print(f"the others' runs: python run.py -m experiment={PAPER} budget=cpu (two and a half hours on 2 cores)")
 

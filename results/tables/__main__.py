@@ -11,10 +11,11 @@
 
 Arguments are key=value as for run.py: paper, table (a name, or all), rows, cols, format
 (markdown|csv|latex|html), out=FILE, ledger.root=DIR, selection (validation|reported), margin (points, for
-`reproduced`), and true|false for fixtures (let in runs on synthetic rows), significance (compare methods from
-their predictions), median (the median over each row's grid beside its best) and standalone (LaTeX: a whole
-document). Any other key filters the runs: a facet (method, task, backbone, protocol, seed, fidelity, status,
-data.source) or a config key (method.prompt_length=60); several values are separated by commas.
+`reproduced`), cells (mean, or all: every seed's score in place of the spread), and true|false for fixtures (let in
+runs on synthetic rows), significance (compare methods from their predictions), median (the median over each row's
+grid beside its best) and standalone (LaTeX: a whole document). Any other key filters the runs: a facet (method, task,
+backbone, protocol, seed, fidelity, status, data.source) or a config key (method.prompt_length=60); several values are
+separated by commas.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ DEFAULTS: dict[str, str] = {
     "fixtures": "false",
     "median": "false",
     "significance": "true",
+    "cells": "mean",
     "standalone": "true",
 }
 FLAGS = ("--commands", "--pairs", "--help", "-h")
@@ -124,7 +126,10 @@ def _options(settings: dict[str, str]) -> Options:
         raise LayoutError(f"margin={settings['margin']}: must be a number of points, such as 1.0") from None
     if margin <= 0:
         raise LayoutError(f"margin={margin}: must be above 0 points")
-    return Options(settings["selection"], margin, _flag(settings, "fixtures"), _flag(settings, "significance"))
+    if settings["cells"] not in ("mean", "all"):
+        raise LayoutError(f"cells={settings['cells']}: must be one of mean, all")
+    fixtures, significance = _flag(settings, "fixtures"), _flag(settings, "significance")
+    return Options(settings["selection"], margin, fixtures, significance, settings["cells"])
 
 
 def _flag(settings: dict[str, str], name: str) -> bool:

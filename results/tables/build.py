@@ -7,13 +7,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from results.records import Reading, Run, matches
 from results.selection import Choice, choose
 from results.tables.caption import PROPORTIONS
 from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
 from results.tables.model import Cell, Column, Row, Table
+
+if TYPE_CHECKING:
+    from results.tables.compare import ColumnTests
 
 MEASURES = {
     "rate": ("train_examples_per_second", 1.0),
@@ -32,12 +35,14 @@ class Options:
         margin: Equivalence margin in points, declared before looking.
         fixtures: Whether runs on synthetic rows or random weights are let in.
         significance: Whether methods are compared with each other from their predictions.
+        cells: "mean", or "all" for every seed's score in place of the spread.
     """
 
     selection: str = "validation"
     margin: float = 1.0
     fixtures: bool = False
     significance: bool = True
+    cells: str = "mean"
 
 
 @dataclass
@@ -63,8 +68,7 @@ class State:
     kept_out: int = 0
     filled: dict[tuple[int, str], Filled] = field(default_factory=dict)
     evidence: dict[int, Any] = field(default_factory=dict)  # predictions of a cell, read once
-    contests: int = 0  # pairs of cells that were tested against each other
-    untested: int = 0  # pairs that could not be (no predictions, or a metric that is no function of sums)
+    tests: dict[str, ColumnTests] = field(default_factory=dict)  # by the key of the column
 
 
 def build(layout: Layout, reading: Reading, options: Options | None = None) -> Table:
@@ -74,7 +78,7 @@ def build(layout: Layout, reading: Reading, options: Options | None = None) -> T
 
 def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tuple[State, Table]:
     """The table of a layout, and what its cells were made of."""
-    from results.tables import caption, compare
+    from results.tables import caption, compare, published
 
     options = options or Options()
     runs = [run for run in reading.runs if matches(run, layout.where)]
@@ -93,7 +97,7 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
                 filled = _score_cell(state, spec, column)
                 state.filled[index, column.key] = filled
                 row.cells[column.key] = filled.cell
-    compare.published(state, table)
+    published.published(state, table)
     for index, row in enumerate(table.rows):
         for column in layout.columns:
             if column.of:
@@ -102,7 +106,7 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
                 row.cells[column.key] = _parameter_cell(state, index)
             elif column.kind == "size":
                 row.cells[column.key] = _size_cell(state, index)
-    compare.published_averages(state, table)
+    published.published_averages(state, table)
     compare.mark_best(state, table)
     table.caption = caption.sentences(state, table)
     return state, table
@@ -131,7 +135,7 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     """A cell of scores (or of a measured speed, time or memory)."""
     found = candidates(state, row, column)
     choice = choose(found, state.options.selection, column.metric)
-    runs = list(choice.runs)
+    runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
     if column.kind in MEASURES:
@@ -153,6 +157,9 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.test_size = first.size()
         cell.run_ids = [run.id for run in runs]
         cell.provenance = _provenance(runs)
+    if column.kind == "score" and row.value != "median":
+        cell.scores, cell.every_seed = values, state.options.cells == "all"
+        _lost(cell, runs, column.metric, row.value == "untrained")
     if values:
         cell.value = sum(values) / len(values)
         cell.n = len(choice.trials) if row.value == "median" else len(values)
@@ -165,6 +172,13 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     elif cell.value is None and not choice.trials:
         _fill_command(state, filled)
     return filled
+
+
+def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) -> None:
+    """Name the finished runs whose score is missing or no finite number: they are not in the mean."""
+    for run in runs:
+        if not untrained and run.score(metric=metric) is None:
+            cell.footnotes.append(f"run {run.id} is done without a finite score and is not in the mean")
 
 
 def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | None, str]:
@@ -182,6 +196,7 @@ def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | 
 
 def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
     """Say what is not done, and why a cell with runs has no value."""
+    cell.footnotes += choice.notes
     broken = [run for run in found if not run.done]
     for run in broken:
         reason = str(run.get("reason") or ("not finished" if run.status == "running" else "no reason recorded"))

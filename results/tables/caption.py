@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results.statistics import minimal_detectable_difference
+from results.equivalence import largest_spread
+from results.tables import cautions, tested
 from results.tables.layout import SETTINGS
-from results.tables.model import Table
+from results.tables.model import Cell, Table
 from results.tables.pieces import points
 
 MEASURED = ("rate", "eval_rate", "bytes", "seconds")
@@ -26,8 +27,8 @@ def sentences(state: State, table: Table) -> list[str]:
         *_facets(state),
         *_checkpoints(state),
         *_trials(state),
-        *_bold(state, table),
-        *_detectable(state),
+        *cautions.sentences(state),
+        *tested.sentences(state, table),
     ]
     said += [*_entities(table), *_published(state, table), *_kept_out(state, table)]
     return [text for text in said if text]
@@ -56,6 +57,8 @@ def _spread(state: State, table: Table) -> str:
         parts.append("standard error over seeds")
     if ("se", False) in kinds:
         parts.append("binomial standard error of the one run")
+    if state.options.cells == "all":
+        return "Points; in brackets the score of every seed, in their order."
     text = f"Points; ± is the {' or the '.join(parts)}" if parts else "Points"
     return text + "; the number of runs stands in brackets."
 
@@ -114,52 +117,12 @@ def _trials(state: State) -> list[str]:
     chosen = (
         "the reported split itself (as asked: selection=reported; scores are optimistic)"
         if "reported" in rules
-        else "the validation split"
+        else "the validation split, among those with the most seeds"
     )
     said = [f"Best trial by {chosen}; tuning trials: {listed}."]
     if len({frozenset(n) for n in counts.values()}) > 1:
         said.append("The numbers of trials are unequal, so the comparison favours the method with more.")
     return said
-
-
-def _bold(state: State, table: Table) -> list[str]:
-    """What bold means, and what could not be tested."""
-    cells = [cell for row in table.rows for cell in row.cells.values()]
-    if not any(cell.best for cell in cells):
-        return []
-    if not state.contests:
-        note = "" if not state.untested else f" ({_cells(state.untested)} could not be tested against it)"
-        return [f"Bold: the highest of its column{note}."]
-    said = (
-        "Bold: the best of its column and all that are not significantly worse (hierarchical bootstrap over seeds "
-        f"and examples; averages: exact sign flips over tasks; {state.contests} comparisons, Holm, 5%)."
-    )
-    if state.untested:
-        said += f" {_cells(state.untested)} could not be tested, for want of predictions."
-    return [said]
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'}"
-
-
-def _detectable(state: State) -> list[str]:
-    """The smallest difference that the smallest and the largest test set can show."""
-    sizes: dict[int, tuple[str, float]] = {}
-    for filled in state.filled.values():
-        cell = filled.cell
-        if cell.value is not None and cell.test_size and cell.metric in PROPORTIONS and 0 < cell.value < 100:
-            sizes[cell.test_size] = (cell.task, cell.value / 100.0)
-    if not sizes:
-        return []
-    parts = []
-    for size in sorted({min(sizes), max(sizes)}):
-        task, share = sizes[size]
-        parts.append(f"{100 * minimal_detectable_difference(size, share):.1f} on {task} (n = {size:,})")
-    return [
-        "Minimal detectable difference between two single runs (unpaired, 95%), in points of accuracy: "
-        f"{', '.join(parts)}."
-    ]
 
 
 def _published(state: State, table: Table) -> list[str]:
@@ -178,12 +141,27 @@ def _published(state: State, table: Table) -> list[str]:
     if any(cell.verdict for cell in cells):
         said.append(
             f"Reproduced: equivalent within {points(state.options.margin)}, a margin declared beforehand "
-            "(two one-sided tests, 95%); one run is never enough."
+            "(two one-sided tests, 95%, over the noise of seeds alone: both sides saw the same rows); one run is never "
+            "enough, and what is not known of split or seeds leaves it open."
         )
+        said += _reach(state, cells)
     whys = sorted({cell.verdict_why for cell in cells if cell.verdict == "not comparable"})
     if whys:
         said.append(f"Not comparable: {'; '.join(whys)}.")
     return said
+
+
+def _reach(state: State, cells: list[Cell]) -> list[str]:
+    """What so many seeds can reproduce at all."""
+    counts = sorted({cell.n for cell in cells if cell.verdict and cell.n > 1})
+    if not counts:
+        return []
+    most = counts[-1]
+    alone, three = (largest_spread(most, published, state.options.margin) for published in (1, 3))
+    return [
+        f"With {most} seeds only cells whose seeds spread by less than {alone:.2f} points can be called reproduced "
+        f"against one published run ({three:.2f} against three)."
+    ]
 
 
 def _kept_out(state: State, table: Table) -> list[str]:

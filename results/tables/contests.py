@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from results.records import Reading
 from results.statistics import holm
+from results.tables import contrasts
 from results.tables.build import Filled, Options, State, fill
-from results.tables.compare import LEVEL, difference
+from results.tables.compare import LEVEL, Pair, column_tests, difference
+from results.tables.evidence import evidence
 from results.tables.layout import Layout, RowSpec
 from results.tables.model import Table
-
-RESAMPLES = 2000
-UNTRAINED = ("none", "majority")  # one run is all there is of them
+from results.tables.tested import COLLAPSE, METHOD
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,18 @@ class Contest:
         return self.p <= LEVEL
 
 
-def against(layout: Layout, reading: Reading, row: RowSpec) -> tuple[Table, list[Contest], list[str]]:
+def contest(one: str, other: str, pair: Pair, turned: bool = False) -> Contest:
+    """A pair of cells with labels, in points; `turned`: the pair is the other less the one."""
+    seen, sign = pair.difference, -1.0 if turned else 1.0
+    low, high = sorted((sign * seen.low, sign * seen.high))
+    return Contest(one, other, 100 * sign * seen.value, 100 * low, 100 * high, pair.p)
+
+
+def against(layout: Layout, reading: Reading, row: RowSpec) -> tuple[Table, list[Contest], dict[str, str]]:
     """The layout's table with a row added, the contests of that row in the first column of scores, and the rows that
-    could not be tested (missing runs, no predictions, other examples).
+    could not be tested, with the reason.
+
+    The contests are read off all pairs of the column, as the table's bold is: both say the same.
 
     Args:
         layout: the table to stand in.
@@ -45,56 +53,64 @@ def against(layout: Layout, reading: Reading, row: RowSpec) -> tuple[Table, list
     """
     layout = replace(layout, rows=(*layout.rows, row))
     state, table = fill(layout, reading, Options())
-    column = next(column.key for column in layout.columns if column.kind == "score")
-    ours = state.filled[len(layout.rows) - 1, column]
-    rivals = [(spec.label, state.filled[index, column]) for index, spec in enumerate(layout.rows[:-1])]
-    contests, untested = hold(state, [(row.label, ours, label, rival) for label, rival in rivals])
-    return table, contests, [other for _, other in untested]
+    column = next(column for column in state.layout.columns if column.kind == "score")
+    tests = state.tests.get(column.key) or column_tests(state, table, column)
+    ours = len(state.layout.rows) - 1
+    labels = [spec.label for spec in state.layout.rows]
+    contests, untested = [], {}
+    for index, label in enumerate(labels[:-1]):
+        pair = tests.pairs.get((index, ours))
+        if pair is not None:
+            contests.append(contest(row.label, label, pair, turned=True))
+        else:
+            untested[label] = tests.reasons.get(index) or tests.reasons.get(ours) or "no runs"
+    return table, contests, untested
 
 
-def every_pair(layout: Layout, reading: Reading) -> tuple[list[Contest], list[str], bool]:
+def every_pair(layout: Layout, reading: Reading) -> tuple[list[Contest], dict[str, str]]:
     """All pairs of rows in the first column of scores; where rows narrow their cells, each cell less its row's first.
 
     Returns:
-        The contests, the labels that stand in no contest, and whether a cell of one single trained run is among them:
-        what another seed would have given is then unknown, and its intervals are too narrow.
+        The contests, and the labels that stand in no contest with the reason.
     """
-    state, _ = fill(layout, reading, Options(significance=False))
+    state, table = fill(layout, reading, Options())
     columns = [column for column in state.layout.columns if column.kind == "score"]
     rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value == "score" and row.where]
-    pairs: list[tuple[str, Filled, str, Filled]] = []
-    if any(row.cells for _, row in rows):
-        first = columns[0]
-        for index, row in rows:
-            base = state.filled[index, first.key]
-            pairs += [(row.label, state.filled[index, column.key], column.label, base) for column in columns[1:]]
-    else:
-        key = columns[0].key
-        for (i, one), (j, other) in combinations(rows, 2):
-            pairs.append((one.label, state.filled[i, key], other.label, state.filled[j, key]))
-    contests, _ = hold(state, pairs)
-    tested = {label for contest in contests for label in (contest.one, contest.other)}
-    held = {(contest.one, contest.other) for contest in contests}
-    cells = [cell for one, a, other, b in pairs if (one, other) in held for cell in (a, b)]
-    alone = any(len(cell.runs) == 1 and cell.row.method not in UNTRAINED for cell in cells)
-    return contests, [row.label for _, row in rows if row.label not in tested], alone
+    labels = dict((index, row.label) for index, row in rows)
+    if layout.narrows:
+        pairs = [
+            (row.label, state.filled[index, column.key], column.label, state.filled[index, columns[0].key])
+            for index, row in rows
+            for column in columns[1:]
+        ]
+        contests = hold(state, pairs)
+        tested = {contest.one for contest in contests}
+        reasons = {
+            row.label: evidence(state, state.filled[index, columns[0].key]).reason or "no second cell to hold against"
+            for index, row in rows
+        }
+        return contests, {label: reason for label, reason in reasons.items() if label not in tested}
+    tests = column_tests(state, table, columns[0])
+    contests = [
+        contest(labels[one], labels[other], pair)
+        for (one, other), pair in tests.pairs.items()
+        if one in labels and other in labels
+    ]
+    tested = {label for found in contests for label in (found.one, found.other)}
+    return contests, {
+        label: tests.reasons.get(index, "no runs") for index, label in labels.items() if label not in tested
+    }
 
 
-def hold(state: State, pairs: Iterable[tuple[str, Filled, str, Filled]]) -> tuple[list[Contest], list[tuple[str, str]]]:
-    """The contests of labelled pairs of cells, and the pairs that could not be tested."""
-    found, untested = [], []
+def hold(state: State, pairs: Iterable[tuple[str, Filled, str, Filled]]) -> list[Contest]:
+    """The contests of labelled pairs of cells that can be tested, Holm over these."""
+    found = []
     for one, a, other, b in pairs:
-        seen = difference(state, a, b, RESAMPLES) if a.runs and b.runs else None
-        if seen is None:
-            untested.append((one, other))
-        else:
+        seen = difference(state, a, b) if a.runs and b.runs else None
+        if seen is not None:
             found.append((one, other, seen))
     adjusted = holm([seen.p for *_, seen in found])
-    contests = [
-        Contest(one, other, 100 * seen.value, 100 * seen.low, 100 * seen.high, p)
-        for (one, other, seen), p in zip(found, adjusted, strict=True)
-    ]
-    return contests, untested
+    return [contest(one, other, Pair(seen, p)) for (one, other, seen), p in zip(found, adjusted, strict=True)]
 
 
 def matrix(contests: Sequence[Contest]) -> str:
@@ -114,18 +130,34 @@ def matrix(contests: Sequence[Contest]) -> str:
 
 
 def pairs_text(layout: Layout, reading: Reading) -> str:
-    """Every pair of a layout's rows, as Markdown with a caption."""
-    contests, untested, alone = every_pair(layout, reading)
+    """Every pair of a layout's rows, as Markdown with a caption; contrasts declared beforehand stand apart."""
+    contests, untested = every_pair(layout, reading)
+    declared = contrasts.text(layout, reading)
     if not contests:
-        return f"{layout.title}: no two rows have runs with predictions of the same examples.\n"
-    left_out = f" Not tested (no runs, or no predictions of the same rows): {', '.join(untested)}." if untested else ""
-    if alone:
-        left_out += " Cells of one run carry no noise of seeds: their intervals are too narrow."
+        return f"{layout.title}: no two rows can be tested against each other{_because(untested)}.\n{declared}"
     return (
-        f"{matrix(contests)}\n{layout.title}. The row less the column, in points, with the 95% interval of a "
-        "hierarchical bootstrap over seeds and examples; bold: different at 5%, Holm over the "
-        f"{len(contests)} pairs.{left_out}\n"
+        f"{matrix(contests)}\n{layout.title}. {_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
+        f"bold: different at 5%, Holm over the {len(contests)} pairs, which nobody declared beforehand (exploratory). "
+        f"No bold is no proof of equality, and {COLLAPSE}."
+        + (f" Not tested{_because(untested)}." if untested else "")
+        + f"\n{declared}"
     )
+
+
+def _direction(layout: Layout) -> str:
+    if not layout.narrows:
+        return "The row less the column"
+    first = next(column.label for column in layout.columns if column.kind == "score")
+    return f"The cell of each column less the first cell of its row ({first})"
+
+
+def _because(untested: dict[str, str]) -> str:
+    """: one label (its reason); another (its reason)."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in untested.items():
+        labels.setdefault(reason, []).append(label)
+    said = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in labels.items())
+    return f": {said}" if said else ""
 
 
 def _cell(contest: Contest) -> str:

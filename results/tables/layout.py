@@ -92,6 +92,11 @@ class Layout:
     command: str = ""
     lineage: str = ""
 
+    @property
+    def narrows(self) -> bool:
+        """Whether rows narrow their cells, so that what is asked is each cell less the first of its row."""
+        return any(row.cells for row in self.rows)
+
     def holds(self, run: Run) -> bool:
         """Whether a run stands in some cell, chosen or not."""
         return any(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-VERDICT_SIGNS = {"reproduced": "=", "differs": "≠", "inconclusive": "?", "not comparable": "n/c"}
+VERDICT_SIGNS = {"reproduced": "=", "differs": "≠", "inconclusive": "?", "undecidable": "n/d", "not comparable": "n/c"}
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Cell:
         difference: value - published.
         verdict: One of VERDICT_SIGNS, "" if nothing is compared; `verdict_why` says why.
         best: Whether it is the best of its column or not significantly worse than the best.
+        scores: What each run had, in the order of the seeds, for a cell of scores.
         footnotes: Sentences about this cell; the table numbers them.
     """
 
@@ -39,6 +40,8 @@ class Cell:
     verdict_why: str = ""
     best: bool = False
     footnotes: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    every_seed: bool = False  # whether they are shown in place of the spread
     run_ids: list[str] = field(default_factory=list)
     provenance: str = ""
     backbone: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from results.tables.model import VERDICT_SIGNS, Cell, Column, Table
 
 NOT_ON_FILE = "not on file"
-LEGEND = "= reproduced, ≠ differs, ? inconclusive, n/c not comparable"
+LEGEND = "= reproduced, ≠ differs, ? inconclusive, n/d undecidable at this size, n/c not comparable"
 
 
 def points(margin: float) -> str:
@@ -24,7 +24,9 @@ def parts(cell: Cell, column: Column, notes: list[str]) -> tuple[str, str, str, 
     spread = ""
     if cell.value is not None and cell.spread is not None:
         spread = f"± {cell.spread:.{max(column.digits, 1)}f}"
-    if cell.n and column.kind not in ("parameters", "size", "average"):
+    if cell.every_seed and len(cell.scores) > 1:
+        spread = f"({', '.join(number(score, column) for score in cell.scores)})"
+    elif cell.n and column.kind not in ("parameters", "size", "average"):
         spread = f"{spread} ({cell.n})".strip()
     beside = ""
     if cell.published is not None:

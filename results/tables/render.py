@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "delta",
     "verdict",
     "run_ids",
+    "scores",
 )
 HTML_STYLE = (
     "table.paper{border-collapse:collapse;font:14px/1.4 system-ui,sans-serif}"
@@ -94,7 +95,15 @@ def csv_text(table: Table) -> str:
             task = cell.task or column.label
             head = [table.paper, table.name, cell.backbone, row.label, task, cell.metric]
             figures = [cell.published, cell.published_std, cell.value, cell.spread, cell.n, cell.difference]
-            writer.writerow([*head, *map(_figure, figures), cell.verdict or cell.text, " ".join(cell.run_ids)])
+            writer.writerow(
+                [
+                    *head,
+                    *map(_figure, figures),
+                    cell.verdict or cell.text,
+                    " ".join(cell.run_ids),
+                    " ".join(map(_figure, cell.scores)),
+                ]
+            )
     return out.getvalue()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from results import pages
 from results.archive import ROOT, archived
 from results.publish import texts
+from results.tables.layout import tables_of
 
 PAPERS = sorted(path.parent.name for path in ROOT.glob("*/runs.tar.xz"))
 
@@ -32,8 +34,18 @@ def test_what_is_published_is_small_and_holds_no_weights(paper: str) -> None:
     assert kept <= {"record.json", "metrics.jsonl", "predictions.test.jsonl", "gates.json"}
 
 
-def test_the_documents_show_the_committed_tables() -> None:
-    page = (ROOT.parent / "docs" / "offline_v1.md").read_text(encoding="utf-8")
-    for name in ("reviews", "filings", "reviews-rates", "filings-rates", "lengths"):
-        table = (ROOT / "offline_v1" / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[0]
-        assert table in page, name
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_page_shows_the_tables_and_verdicts_of_the_committed_runs(paper: str) -> None:
+    page = (pages.DOCS / f"{paper}.md").read_text(encoding="utf-8")
+    parts = pages.parts_of(paper, archived(paper))
+    assert pages.filled(page, parts) == page
+    for name in tables_of(paper):
+        assert parts[f"{name} table"] in page and parts[f"{name} verdicts"] in page, name
+
+
+def test_a_page_asks_for_no_part_that_there_is_not() -> None:
+    assert pages.filled("a\n<!-- x table -->\nold\n<!-- /x table -->\nb", {"x table": "new\n"}) == (
+        "a\n<!-- x table -->\nnew\n<!-- /x table -->\nb"
+    )
+    with pytest.raises(KeyError):
+        pages.filled("<!-- y table -->\n<!-- /y table -->", {})

@@ -37,7 +37,8 @@ def paper_run(
     """A run as the DePT family's protocol makes them."""
     config = {key: {**PAPER.get(key, {}), **more.get("config", {}).get(key, {})} for key in PAPER}
     fields = {key: value for key, value in more.items() if key != "config"}
-    return write_run(root, method, task, seed, test=score, metric=metric, n=139, config=config, **fields)
+    fields.setdefault("n", 139)
+    return write_run(root, method, task, seed, test=score, metric=metric, config=config, **fields)
 
 
 def cell_of(table: Table, label: str, column: str) -> Cell:
@@ -59,11 +60,36 @@ def test_one_run_is_always_inconclusive(tmp_path: Path) -> None:
     assert cell_of(build(load("dept", "1"), read_runs(tmp_path)), "DePT", "RTE").verdict == "inconclusive"
 
 
-def test_unknown_seeds_block_reproduced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("score", [0.755, 0.5])
+def test_unknown_seeds_block_reproduced_and_differs(tmp_path: Path, score: float) -> None:
     for seed in range(3):
-        paper_run(tmp_path, "lora", "glue/rte", seed, 0.755 + 0.001 * seed)
+        paper_run(tmp_path, "lora", "glue/rte", seed, score + 0.001 * seed)
     cell = cell_of(build(load("dept", "1"), read_runs(tmp_path)), "LoRA", "RTE")
     assert cell.verdict == "inconclusive" and "seeds" in cell.verdict_why
+
+
+def test_a_margin_under_one_example_is_undecidable(tmp_path: Path) -> None:
+    for seed in range(3):
+        paper_run(tmp_path, "dept", "superglue/cb", seed, 24 / 28, n=28)
+    table = build(load("dept", "1"), read_runs(tmp_path))
+    cell = cell_of(table, "DePT", "CB")
+    assert cell.verdict == "undecidable" and "3.6 points" in cell.verdict_why
+    assert "n/d" in render(table, "markdown") and "n/d" in render(table, "latex")
+
+
+def test_a_published_average_is_judged_itself(tmp_path: Path) -> None:
+    """Parts that differ in opposite directions cancel in the average, which is as it was published."""
+    published = {"multirc": 74.3, "boolq": 79.3, "wic": 68.7, "wsc_fixed": 67.3, "cb": 92.9}
+    shift = {"multirc": 3.0, "boolq": -3.0, "wic": 2.0, "wsc_fixed": -2.0, "cb": 0.0}
+    for task, value in published.items():
+        for seed in range(5):
+            score = (value + shift[task]) / 100 + 0.002 * (seed - 2)
+            metric = "f1" if task == "multirc" else "accuracy"
+            paper_run(tmp_path, "dept", f"superglue/{task}", seed, score, metric, n=5000)
+    table = build(load("dept", "1"), read_runs(tmp_path))
+    assert cell_of(table, "DePT", "MultiRC").verdict == "differs"
+    average = cell_of(table, "DePT", "SuperGLUE")
+    assert average.difference == pytest.approx(0.0, abs=0.1) and average.verdict == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -128,32 +154,104 @@ def test_csv_of_a_paper_table(tmp_path: Path) -> None:
     assert missing["ours"] == "" and missing["verdict"] == "missing" and missing["published"] == "63.8"
 
 
+def fill_cell(root: Path, method: str, accuracy: float, n: int = 400, seeds: int = 3, **more: Any) -> None:
+    """Runs of one method whose predictions give their scores."""
+    for seed in range(1, seeds + 1):
+        rows = answers(accuracy, n, seed=100 * len(method) + ord(method[0]) + seed)
+        for row in rows:
+            del row["group"]
+        score = sum(row["prediction"] == row["reference"] for row in rows) / n
+        config = {"task": {"labels": ["a", "b"]}}
+        write_run(root, method, seed=seed, test=score, n=n, predictions=rows, config=config, **more)
+
+
+def bold(table: Table, key: str = "task=demo/movie_reviews") -> dict[str, bool]:
+    return {row.label: row.cells[key].best for row in table.rows}
+
+
 def test_bold_takes_in_what_is_not_significantly_worse(tmp_path: Path) -> None:
-    for method, accuracy in (("pt", 0.80), ("dept", 0.82), ("lora", 0.62)):
-        rows = answers(accuracy, 400, seed=len(method))
-        score = sum(row["prediction"] == row["reference"] for row in rows) / len(rows)
-        write_run(tmp_path, method, test=score, n=400, predictions=rows, config={"task": {"labels": ["a", "b"]}})
+    for method, accuracy in (("pt", 0.80), ("dept", 0.82), ("lora", 0.52)):
+        fill_cell(tmp_path, method, accuracy)
     reading = read_runs(tmp_path)
     table = build(free(reading.runs, "method", "task", {}), reading)
-    best = {row.label: row.cells["task=demo/movie_reviews"].best for row in table.rows}
-    assert best == {"dept": True, "pt": True, "lora": False}
-    assert any("Holm" in text for text in table.caption)
+    assert bold(table) == {"dept": True, "pt": True, "lora": False}
+    caption = " ".join(table.caption)
+    assert "Holm over all pairs of a column (3)" in caption and "3 seeds per trained cell" in caption
+    assert "80% power" in caption and "collapse" in caption
     plain = build(free(reading.runs, "method", "task", {}), reading, Options(significance=False))
-    assert sum(row.cells["task=demo/movie_reviews"].best for row in plain.rows) == 1
+    assert bold(plain) == {"dept": True, "pt": False, "lora": False}
+    assert any("nothing was tested" in text for text in plain.caption)
 
 
-def test_averages_are_compared_over_tasks(tmp_path: Path) -> None:
-    tasks = ("mnli", "qqp", "qnli", "sst2", "mrpc", "rte")
-    for index, task in enumerate(tasks):
-        for method, score in (("pt", 0.5), ("dept", 0.9), ("lora", 0.9 + (0.01 if index % 2 else -0.012))):
-            write_run(tmp_path, method, f"glue/{task}", test=score, n=100)
+def test_one_trained_run_is_not_tested_and_its_cell_says_so(tmp_path: Path) -> None:
+    fill_cell(tmp_path, "pt", 0.80)
+    fill_cell(tmp_path, "dept", 0.70, seeds=1)
+    fill_cell(tmp_path, "none", 0.50, seeds=1)
+    reading = read_runs(tmp_path)
+    layout = free(reading.runs, "method", "task", {})
+    table = build(layout, reading)
+    cells = {row.label: row.cells["task=demo/movie_reviews"] for row in table.rows}
+    assert any("not tested: one trained run" in note for note in cells["dept"].footnotes) and not cells["dept"].best
+    assert not any("not tested" in note for label in ("pt", "none") for note in cells[label].footnotes)
+    assert cells["pt"].best and not cells["none"].best
+    assert "not tested: one trained run" in render(table, "latex") and "not tested" in render(table, "html")
+
+
+def test_where_the_highest_cell_is_one_trained_run_nothing_is_bold(tmp_path: Path) -> None:
+    fill_cell(tmp_path, "pt", 0.70)
+    fill_cell(tmp_path, "dept", 0.90, seeds=1)
+    reading = read_runs(tmp_path)
+    table = build(free(reading.runs, "method", "task", {}), reading)
+    assert not any(bold(table).values()) and any("No bold in demo/movie_reviews" in text for text in table.caption)
+
+
+def test_every_seed_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, score in ((2, 0.78), (1, 0.52), (3, 0.55)):
+        write_run(tmp_path, "dept", seed=seed, test=score)
+    assert main([f"ledger.root={tmp_path}", "cells=all"]) == 0
+    out = capsys.readouterr().out
+    assert "61.7 (52.0, 78.0, 55.0)" in out and "±" not in out.splitlines()[2]
+    assert "two groups" in out and "dept (52.0, 55.0 | 78.0)" in out
+    assert main([f"ledger.root={tmp_path}", "format=csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(",52 78 55")
+    assert main([f"ledger.root={tmp_path}", "cells=some"]) == 2
+
+
+def averages(tmp_path: Path, scores: dict[str, dict[str, float]], **more: Any) -> Table:
+    tasks = list(next(iter(scores.values())))
+    for method, by_task in scores.items():
+        for task, accuracy in by_task.items():
+            fill_cell(tmp_path, method, accuracy, task=f"glue/{task}", **more)
     spec = {
-        "columns": {task: {"task": f"glue/{task}"} for task in tasks} | {"mean": {"of": list(tasks)}},
-        "rows": [{"label": m, "where": {"method": m}} for m in ("pt", "dept", "lora")],
+        "columns": {task: {"task": f"glue/{task}"} for task in tasks} | {"mean": {"of": tasks}},
+        "rows": [{"label": m, "where": {"method": m}} for m in scores],
     }
-    table = build(parse("x", "1", spec), read_runs(tmp_path), Options())
-    assert [row.cells["mean"].best for row in table.rows] == [True, True, True]  # 6 tasks: p = 2 / 64, Holm
-    assert [row.cells["rte"].best for row in table.rows] == [False, False, True]
+    return build(parse("x", "1", spec), read_runs(tmp_path), Options())
+
+
+def test_averages_are_compared_by_the_noise_of_their_tasks(tmp_path: Path) -> None:
+    """Four tasks, one method eight points worse on every one: the sign of four differences could never say so."""
+    tasks = ("mnli", "qqp", "qnli", "sst2")
+    table = averages(
+        tmp_path,
+        {"pt": dict.fromkeys(tasks, 0.78), "dept": dict.fromkeys(tasks, 0.90), "lora": dict.fromkeys(tasks, 0.895)},
+        seeds=5,
+    )
+    assert bold(table, "mean") == {"pt": False, "dept": True, "lora": True}
+
+
+def test_an_average_with_a_single_run_in_it_is_not_tested(tmp_path: Path) -> None:
+    table = averages(tmp_path, {"pt": {"mnli": 0.5, "rte": 0.5}, "dept": {"mnli": 0.9, "rte": 0.9}}, seeds=1)
+    assert not any(bold(table, "mean").values())
+    assert any("one trained run" in note for note in table.rows[0].cells["mean"].footnotes)
+
+
+def test_a_finished_run_without_a_finite_score_is_named(tmp_path: Path) -> None:
+    fill_cell(tmp_path, "pt", 0.8)
+    lost = write_run(tmp_path, "pt", seed=9, test=float("nan"), config={"task": {"labels": ["a", "b"]}})
+    reading = read_runs(tmp_path)
+    cell = build(free(reading.runs, "method", "task", {}), reading).rows[0].cells["task=demo/movie_reviews"]
+    assert cell.n == 3 and any(lost in note and "not in the mean" in note for note in cell.footnotes)
 
 
 def test_doubtful_copies_are_said_in_the_table() -> None:
@@ -163,10 +261,13 @@ def test_doubtful_copies_are_said_in_the_table() -> None:
 
 def test_predictions_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
     for method in ("pt", "dept"):
-        write_run(tmp_path, method, test=0.80 if method == "pt" else 0.81, n=200, predictions=answers(0.5))
+        for seed in (1, 2):
+            test = 0.80 if method == "pt" else 0.81
+            write_run(tmp_path, method, seed=seed, test=test, n=200, predictions=answers(0.5))
     reading = read_runs(tmp_path)
     table = build(free(reading.runs, "method", "task", {}), reading)
-    assert any("could not be tested" in text for text in table.caption)
+    assert any("do not give the recorded score" in note for note in table.footnotes())
+    assert not any(bold(table).values())
 
 
 def test_packed_runs_do_not_enter_efficiency(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Statistics: coverage and p-values by simulation, exact tests against scipy, verdicts."""
+"""Statistics: intervals, exact tests, corrections and power against scipy; metrics as sums against the tasks' own."""
 
 from __future__ import annotations
 
@@ -11,26 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.bootstrap import bootstrap_metric, hierarchical_bootstrap
 from results.metric_sums import sums_of
 from results.statistics import (
+    detectable,
     deviation,
-    equivalence,
+    expected_best,
+    fewest_discordant,
     holm,
     mcnemar,
     minimal_detectable_difference,
-    one_per_task,
-    sign_flip,
+    student_p,
     t_interval,
+    t_quantile,
 )
 from tasks import scoring
-
-FLOATS = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
-
-
-def right(values: np.ndarray):
-    """Accuracy sums of 0/1 answers whose gold is 1."""
-    return sums_of("accuracy", [str(int(v)) for v in values], ["1"] * len(values))
 
 
 def test_t_interval_is_scipys() -> None:
@@ -51,70 +45,6 @@ def test_t_interval_covers(seeds: int) -> None:
     assert 0.93 <= covered / 1000 <= 0.97
 
 
-def test_bootstrap_interval_is_the_analytic_one_for_accuracy() -> None:
-    random = np.random.default_rng(0)
-    a, b = random.random(2000) < 0.85, random.random(2000) < 0.80
-    found = hierarchical_bootstrap([right(a)], [right(b)], resamples=2000)
-    gaps = a.astype(float) - b.astype(float)
-    half = 1.96 * gaps.std(ddof=1) / np.sqrt(2000)
-    assert found.value == pytest.approx(gaps.mean())
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
-
-
-def test_bootstrap_covers_and_its_p_is_uniform_under_the_null() -> None:
-    random = np.random.default_rng(2)
-    covered, p_values = 0, []
-    for trial in range(200):
-        a, b = random.random(150) < 0.7, random.random(150) < 0.7
-        found = hierarchical_bootstrap([right(a)], [right(b)], resamples=300, seed=trial)
-        covered += found.low <= 0.0 <= found.high
-        p_values.append(found.p)
-    assert 0.90 <= covered / 200 <= 0.99
-    assert stats.kstest(p_values, "uniform").pvalue > 0.001
-    assert np.mean(np.array(p_values) <= 0.1) <= 0.17
-
-
-def test_clusters_widen_the_interval() -> None:
-    random = np.random.default_rng(3)
-    passages = np.repeat(np.arange(50), 8)
-    a = np.repeat(random.random(50) < 0.8, 8)
-    b = np.repeat(random.random(50) < 0.7, 8)
-    alone = hierarchical_bootstrap([right(a)], [right(b)])
-    clustered = hierarchical_bootstrap([right(a)], [right(b)], groups=passages.tolist())
-    assert clustered.high - clustered.low > 2.0 * (alone.high - alone.low)
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    random = np.random.default_rng(4)
-    same = [right(random.random(400) < 0.8) for _ in range(5)]
-    apart = [right(random.random(400) < rate) for rate in (0.6, 0.7, 0.8, 0.9, 1.0)]
-    base = [right(random.random(400) < 0.8) for _ in range(5)]
-    narrow, wide = hierarchical_bootstrap(same, base), hierarchical_bootstrap(apart, base)
-    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
-
-
-def test_both_bootstraps_agree_on_a_metric_that_is_no_mean() -> None:
-    random = np.random.default_rng(5)
-    gold = (random.random(200) < 0.4).astype(int)
-    noisy = [np.where(random.random(200) < rate, gold, 1 - gold) for rate in (0.9, 0.75)]
-
-    def f1(answers, references) -> float:
-        answers, references = np.array(answers), np.array(references)
-        return 2 * (answers & references).sum() / max(1, answers.sum() + references.sum())
-
-    slow = bootstrap_metric([noisy[0]], [noisy[1]], gold, f1, resamples=600)
-    words = [[str(x) for x in run] for run in noisy]
-    sums = [sums_of("f1", run, [str(g) for g in gold], ["0", "1"]) for run in words]
-    fast = hierarchical_bootstrap([sums[0]], [sums[1]], resamples=600)
-    assert fast.value == pytest.approx(slow.value)
-    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.02)
-
-
-def test_bootstrap_refuses_other_examples() -> None:
-    with pytest.raises(ValueError, match="same examples"):
-        hierarchical_bootstrap([right(np.ones(10))], [right(np.ones(9))])
-
-
 @given(st.integers(0, 12), st.integers(0, 12))
 def test_mcnemar_is_the_exact_binomial(only_a: int, only_b: int) -> None:
     a = [True] * only_a + [False] * only_b + [True] * 5
@@ -122,29 +52,6 @@ def test_mcnemar_is_the_exact_binomial(only_a: int, only_b: int) -> None:
     n = only_a + only_b
     expected = stats.binomtest(only_a, n).pvalue if n else 1.0
     assert mcnemar(a, b) == pytest.approx(expected)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(FLOATS, min_size=2, max_size=8))
-def test_sign_flip_is_scipys_exact_permutation_test(values: list[float]) -> None:
-    expected = stats.permutation_test(
-        (np.array(values),), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=np.inf
-    ).pvalue
-    assert sign_flip(values) == pytest.approx(min(1.0, expected), abs=1e-9)
-
-
-def test_sign_flip_is_valid_under_the_null() -> None:
-    random = np.random.default_rng(6)
-    p_values = np.array([sign_flip(random.normal(0, 1, 8).tolist()) for _ in range(500)])
-    for level in (0.05, 0.1, 0.5):
-        assert np.mean(p_values <= level) <= level + 0.04
-    assert np.mean(p_values <= 0.5) >= 0.43
-
-
-def test_rte_is_counted_once() -> None:
-    differences = {"glue/rte": 2.0, "superglue/rte": 4.0, "glue/cola": 1.0}
-    assert one_per_task(differences) == {"rte": 3.0, "cola": 1.0}
-    assert sign_flip(differences) == sign_flip([3.0, 1.0])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -157,6 +64,7 @@ def test_holm_is_monotone_and_between_raw_and_bonferroni(p_values: list[float]) 
 
 
 def test_holm_known_example() -> None:
+    assert holm([0.02, 0.01]) == pytest.approx([0.02, 0.02]) and holm([0.03, 0.04]) == pytest.approx([0.06, 0.06])
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
@@ -165,28 +73,30 @@ def test_minimal_detectable_difference_of_rte() -> None:
     assert minimal_detectable_difference(139, 0.8, power=0.8) > 0.13
 
 
-@pytest.mark.parametrize(
-    ("values", "options", "name"),
-    [
-        ([85.0, 85.2, 84.9], {}, "reproduced"),
-        ([85.0, 85.2, 84.9], {"blocked_by": ["seeds"]}, "inconclusive"),
-        ([88.0, 88.2, 87.9], {}, "differs"),
-        ([85.0], {}, "inconclusive"),
-        ([], {}, "inconclusive"),
-        ([83.0, 87.0, 85.0], {}, "inconclusive"),
-        ([85.0, 85.2, 84.9], {"published_std": 4.0, "published_seeds": 3}, "inconclusive"),
-        ([85.5, 85.6, 85.5], {"margin": 0.1}, "differs"),
-    ],
-)
-def test_verdicts(values: list[float], options: dict, name: str) -> None:
-    assert equivalence(values, 85.0, **options).name == name
+def test_power_is_that_of_the_noncentral_t() -> None:
+    for degrees in (2.0, 4.0, 30.0):
+        found = detectable(1.5, degrees)
+        critical = stats.t.ppf(0.975, degrees)
+        assert 1.0 - stats.nct.cdf(critical, degrees, found / 1.5) == pytest.approx(0.8, abs=1e-3)
+    assert detectable(1.0, 2.0, level=1 - 0.05 / 66) > 8 * detectable(1.0, 2.0)
 
 
-def test_equivalence_is_wrong_at_most_at_its_level() -> None:
-    """At a true difference of exactly the margin, `reproduced` comes in no more than 5% of cases."""
-    random = np.random.default_rng(7)
-    names = [equivalence((86.0 + random.normal(0, 0.5, 5)).tolist(), 85.0).name for _ in range(1000)]
-    assert names.count("reproduced") / 1000 <= 0.07
+@pytest.mark.parametrize("count", [1, 2, 4, 10, 30])
+def test_expected_best_is_that_of_normal_draws(count: int) -> None:
+    drawn = np.random.default_rng(0).normal(size=(40_000, count)).max(axis=1)
+    assert expected_best(count) == pytest.approx(drawn.mean(), abs=0.015)
+
+
+def test_six_examples_in_one_direction_are_the_fewest() -> None:
+    count = fewest_discordant()
+    assert count == 6
+    assert mcnemar([True] * count, [False] * count) < 0.05 < mcnemar([True] * (count - 1), [False] * (count - 1))
+
+
+def test_student_p_is_scipys_and_agrees_with_its_quantile() -> None:
+    assert student_p(-2.0, 0.8, 3.5) == pytest.approx(2 * stats.t.sf(2.5, 3.5))
+    assert student_p(t_quantile(0.975, 7.0) * 0.3, 0.3, 7.0) == pytest.approx(0.05)
+    assert student_p(0.0, 0.0, 3.0) == 1.0 and student_p(0.1, 0.0, 3.0) == 0.0
 
 
 def value(metric: str, *arguments: Any, **options: Any) -> float:

@@ -58,21 +58,22 @@ def test_demo_rows_and_points(ledger: Path) -> None:
 
 
 GOLDEN = """\
-|                    | params |           accuracy | n test |
-|--------------------|-------:|-------------------:|-------:|
-| majority class     |      0 |     50.3 ± 2.2 (1) |    500 |
-| zero-shot (digits) |      0 |     51.0 ± 2.2 (1) |    500 |
-| zero-shot (words)  |      0 |     85.0 ± 1.6 (1) |    500 |
-| untrained prompt   |      0 |     51.2 ± 2.2 (1) |    500 |
-| PT                 | 11,520 |     85.3 ± 1.6 (1) |    500 |
-| DePT               | 18,300 | **87.1** ± 1.5 (1) |    500 |
+|                    | params |                    accuracy | n test |
+|--------------------|-------:|----------------------------:|-------:|
+| majority class     |      0 | 50.3 ± 2.2 (1) <sup>a</sup> |    500 |
+| zero-shot (digits) |      0 | 51.0 ± 2.2 (1) <sup>a</sup> |    500 |
+| zero-shot (words)  |      0 | 85.0 ± 1.6 (1) <sup>a</sup> |    500 |
+| untrained prompt   |      0 | 51.2 ± 2.2 (1) <sup>a</sup> |    500 |
+| PT                 | 11,520 | 85.3 ± 1.6 (1) <sup>b</sup> |    500 |
+| DePT               | 18,300 | 87.1 ± 1.5 (1) <sup>b</sup> |    500 |
 """
 
 
 def test_markdown_golden(ledger: Path) -> None:
     text = render(demo_table(ledger), "markdown")
     assert text.split("\n\n")[0] + "\n" == GOLDEN
-    assert text.count("binomial standard error") == 1
+    assert text.count("binomial standard error") == 1 and "<sup>b</sup> not tested: one trained run" in text
+    assert "6 examples at the least" in text and "1.2 points on demo/movie_reviews (n = 500)" in text
 
 
 def test_csv_has_the_agreed_columns(ledger: Path) -> None:

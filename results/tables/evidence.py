@@ -1,0 +1,92 @@
+"""What the predictions behind a cell say: its values for the test, or the reason why it is not tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.metric_sums import Sums, sums_of
+from results.records import Run
+from results.two_way import Sample, sample
+
+if TYPE_CHECKING:
+    from results.tables.build import Filled, State
+
+ONE_RUN = "one trained run (another seed could give another score)"
+NO_PREDICTIONS = "no predictions are kept"
+OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
+OTHER_ROWS = "scored on other rows than the best cell"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why."""
+
+    reason: str = ""
+    ids: tuple[str, ...] = ()
+    sample: Sample | None = None
+
+
+def evidence(state: State, filled: Filled) -> Evidence:
+    """A cell's evidence, read once."""
+    key = id(filled)
+    if key not in state.evidence:
+        state.evidence[key] = _read(filled)
+    found: Evidence = state.evidence[key]
+    return found
+
+
+def _read(filled: Filled) -> Evidence:
+    if filled.row.value != "score" or not filled.runs:
+        return Evidence(NO_PREDICTIONS)
+    trained = any(run.trained for run in filled.runs)
+    if trained and len(filled.runs) < 2:
+        return Evidence(ONE_RUN)
+    ids: tuple[str, ...] = ()
+    groups: list[str] = []
+    found = []
+    for run in filled.runs:
+        rows = sorted(run.predictions(), key=lambda row: str(row.get("id")))
+        names = tuple(str(row.get("id")) for row in rows)
+        if not rows:
+            return Evidence(NO_PREDICTIONS)
+        if ids and names != ids:
+            return Evidence("its seeds were scored on different rows")
+        ids, groups = names, [str(row.get("group") or row.get("id")) for row in rows]
+        sums = run_sums(run, filled.column.metric or run.primary_metric, rows, groups)
+        if sums is None:
+            return Evidence(OTHER_METRIC)
+        found.append(sums)
+    return Evidence("", ids, sample(found, groups if len(set(groups)) < len(groups) else None, trained))
+
+
+def run_sums(run: Run, metric: str, rows: Sequence[dict], groups: Sequence[str]) -> Sums | None:  # type: ignore[type-arg]
+    """A run's metric as sums over its predictions, None where that does not give the score of its record."""
+    try:
+        sums = sums_of(
+            metric,
+            [row.get("prediction") for row in rows],
+            [row.get("reference") for row in rows],
+            label_words(run),
+            str(run.get("task.kind", "classification")),
+            run.get("protocol.invalid_output"),
+            groups,
+            run.get("task.mean_of") or (),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    recorded = run.score(metric=metric)
+    if sums is None or recorded is None or not np.isclose(float(sums.value(sums.terms.sum(0))), recorded, atol=1e-6):
+        return None
+    return sums
+
+
+def label_words(run: Run) -> list[str]:
+    """The words that a run answered with, in the order of the labels."""
+    labels = run.get("task.labels") or []
+    style = run.get("protocol.label_words", "digits")
+    words = (run.get("task.label_words") or {}).get(style)
+    return [str(word) for word in words] if words else [str(index) for index in range(len(labels))]
