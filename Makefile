@@ -19,7 +19,7 @@ endif
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm,browser]'
 	@touch $@
 
-.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction audit plan bench doctor clean
+.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction audit plan bench calibrate doctor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -70,6 +70,9 @@ bench: $(READY) ## speed and memory: packed sweeps, then this project against PE
 	$(PY) scripts/bench_packed.py --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
 	$(PY) scripts/bench_packed.py --backbone t5_mini --curve 1 2 4 8 16
 	$(PY) scripts/benchmark.py $(ARGS)
+
+calibrate: $(READY) ## how often the verdicts are wrong, by simulation (about ten minutes on 2 cores)
+	OMP_NUM_THREADS=1 $(PY) scripts/calibrate.py $(ARGS)
 
 doctor: $(READY) ## what is missing on this machine, and the command that brings it
 	$(PY) scripts/doctor.py $(ARGS)

@@ -79,16 +79,45 @@ def _classes(
     gold, got = [_word(r) for r in references], [_word(p) for p in predictions]
     right = np.array([g == p for g, p in zip(gold, got, strict=True)], dtype=float)
     if metric == "accuracy":
-        return Sums(np.stack([right, np.ones_like(right)], axis=1), _ratio)
+        return of_right(right)
     if metric == "em" and groups is not None:
         return Sums(_group_terms(right, groups), _ratio)
     names = [_word(label) for label in labels] or sorted(set(gold))
-    values = {"f1": _f1, "f1_macro": _f1_macro, "matthews": _matthews}
-    if metric not in values or not set(gold) <= set(names):
+    if metric not in CLASS_VALUES or not set(gold) <= set(names):
         return None
     if metric == "f1" and invalid_output == "opposite" and len(names) == 2:
         got = [p if p in names else names[1 - names.index(g)] for g, p in zip(gold, got, strict=True)]
-    return Sums(_confusion(got, gold, names), values[metric](len(names)))
+    index = {name: number for number, name in enumerate(names)}
+    outside = len(names)
+    codes = [np.array([index.get(word, outside) for word in words]) for words in (got, gold)]
+    return of_classes(metric, codes[0], codes[1], len(names))
+
+
+def of_right(right: NDArray[Any]) -> Sums:
+    """Accuracy of answers that are right (1) or not."""
+    return Sums(np.stack([right, np.ones_like(right)], axis=-1).astype(float), _ratio)
+
+
+def of_classes(metric: str, answers: NDArray[Any], gold: NDArray[Any], classes: int) -> Sums:
+    """f1, f1_macro or matthews of class numbers (n,); an answer of `classes` is outside the labels.
+
+    The terms are (n, c * (c + 1)): one-hot of (gold, answered); the last answer column is an answer outside.
+    """
+    terms = np.zeros((len(gold), classes * (classes + 1)))
+    terms[np.arange(len(gold)), gold * (classes + 1) + answers] = 1.0
+    return Sums(terms, CLASS_VALUES[metric](classes))
+
+
+def of_entities(metric: str, counts: NDArray[Any]) -> Sums:
+    """Micro f1, precision or recall of (right, answered, gold) entities of each sentence, (n, 3)."""
+    columns = {"precision": [1], "recall": [2], "f1": [1, 2]}[metric]
+
+    def value(sums: Array) -> Array:
+        total = sums[..., columns].sum(-1)
+        hits = len(columns) * sums[..., 0]
+        return np.divide(hits, total, out=np.zeros_like(total), where=total > 0)
+
+    return Sums(counts.astype(float).reshape(-1, 3), value)
 
 
 def _word(answer: Any) -> str:
@@ -138,30 +167,13 @@ def _entities(metric: str, predictions: Sequence[Any], references: Sequence[Any]
     name, lenient = metric.removesuffix("_lenient"), metric.endswith("_lenient")
     if name not in ("f1", "precision", "recall"):
         return None
-    terms = [scoring.entity_counts(p, r, lenient) for p, r in zip(predictions, references, strict=True)]
-    columns = {"precision": [1], "recall": [2], "f1": [1, 2]}[name]
-
-    def value(sums: Array) -> Array:
-        total = sums[..., columns].sum(-1)
-        hits = len(columns) * sums[..., 0]
-        return np.divide(hits, total, out=np.zeros_like(total), where=total > 0)
-
-    return Sums(np.array(terms, dtype=float).reshape(-1, 3), value)
+    counts = [scoring.entity_counts(p, r, lenient) for p, r in zip(predictions, references, strict=True)]
+    return of_entities(name, np.array(counts))
 
 
 def _ratio(sums: Array) -> Array:
     """First over second, 0 where there is nothing."""
     return np.divide(sums[..., 0], sums[..., 1], out=np.zeros_like(sums[..., 0]), where=sums[..., 1] > 0)
-
-
-def _confusion(predictions: Sequence[str], references: Sequence[str], names: Sequence[str]) -> Array:
-    """(n, c * (c + 1)): one-hot of (gold, answered); the last answer column is an answer outside the labels."""
-    index = {name: i for i, name in enumerate(names)}
-    width = len(names) + 1
-    terms = np.zeros((len(references), len(names) * width))
-    for row, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
-        terms[row, index[reference] * width + index.get(prediction, len(names))] = 1.0
-    return terms
 
 
 def _f1(classes: int) -> Callable[[Array], Array]:
@@ -226,3 +238,10 @@ def _pearson(predictions: Sequence[Any], references: Sequence[Any], invalid_outp
         return np.divide(n * sxy - sx * sy, scale, out=np.zeros_like(scale), where=scale > 1e-12)
 
     return Sums(terms, value)
+
+
+CLASS_VALUES: dict[str, Callable[[int], Callable[[Array], Array]]] = {
+    "f1": _f1,
+    "f1_macro": _f1_macro,
+    "matthews": _matthews,
+}

@@ -27,6 +27,11 @@ from results.statistics import student_p, t_quantile
 # Two examples are added to every comparison, one for each side (Bonett and Price 2012): without them five answers that
 # all differ in one direction would be significant, where the exact test of McNemar asks for six.
 ADDED = 2.0
+# Two or three seeds can agree by luck. Where other trained rows of the column tell how much seeds usually spread, each
+# cell's variance is mixed with theirs, which counts as much as two further seeds, and is never made smaller by it (a
+# moderated variance, Smyth 2004, towards the larger). `KNOWN` degrees of freedom of others are asked for.
+WEIGHT = 2.0
+KNOWN = 4.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,19 @@ class Sample:
         return len(self.scores) > 1 or not self.trained
 
     @cached_property
-    def seeds(self) -> Part:
-        """Variance of the mean over seeds, as the runs' scores show it."""
+    def spread(self) -> Part | None:
+        """Variance between single runs; None from one run."""
         count = len(self.scores)
-        return Part(float(self.scores.var(ddof=1)) / count, count - 1.0) if count > 1 else Part(0.0, 1.0)
+        return Part(float(self.scores.var(ddof=1)), count - 1.0) if count > 1 else None
+
+    def seeds(self, prior: float | None = None) -> Part:
+        """Variance of the mean over several seeds, from the runs' scores and the variance usual among other rows."""
+        own = self.spread or Part(0.0, 1.0)
+        if prior is None:
+            return Part(own.variance / len(self.scores), own.degrees)
+        degrees = own.degrees + WEIGHT
+        mixed = (own.degrees * own.variance + WEIGHT * prior) / degrees
+        return Part(max(own.variance, mixed) / len(self.scores), degrees)
 
     @cached_property
     def interaction(self) -> Part:
@@ -121,18 +135,34 @@ def _by_cluster(terms: Array, groups: Sequence[Any] | None) -> Array:
     return out
 
 
-def compare(a: Sample, b: Sample, level: float = 0.95) -> Difference | None:
-    """The difference between two cells on the same examples; None where one of them cannot be tested."""
-    return compare_sums([[Term(1.0, a, b)]], level)
+def usual_variance(others: Iterable[Sample]) -> float | None:
+    """The variance between single runs that is usual among other trained cells: its median, None where too few tell."""
+    spreads = [cell.spread for cell in others if cell.trained]
+    known = [spread for spread in spreads if spread is not None]
+    if sum(spread.degrees for spread in known) < KNOWN:
+        return None
+    return float(np.median([spread.variance for spread in known]))
+
+
+def compare(a: Sample, b: Sample, others: Iterable[Sample] = (), level: float = 0.95) -> Difference | None:
+    """The difference between two cells on the same examples; None where one of them cannot be tested.
+
+    Args:
+        a, b: The cells.
+        others: Further cells of the same column, which tell how much seeds usually spread there.
+        level: Coverage of the interval.
+    """
+    return compare_sums([[Term(1.0, a, b, usual_variance(others))]], level)
 
 
 @dataclass(frozen=True)
 class Term:
-    """A weight times the difference a - b of two cells on the same examples."""
+    """A weight times the difference a - b of two cells on the same examples; `prior` is usual_variance of others."""
 
     weight: float
     a: Sample
     b: Sample
+    prior: float | None = None
 
     @property
     def testable(self) -> bool:
@@ -149,17 +179,20 @@ def compare_sums(groups: Iterable[Sequence[Term]], level: float = 0.95) -> Diffe
     """
     value = 0.0
     over_examples, over_seeds, interactions = [], [], []
+    informed = True
     for group in groups:
+        informed &= all(term.prior is not None for term in group)
         if not all(term.testable for term in group):
             return None
         value += sum(term.weight * float(term.a.scores.mean() - term.b.scores.mean()) for term in group)
         over_examples.append(_together([(term.weight, examples(term.a, term.b)) for term in group]))
-        for side in ([(term.weight, term.a) for term in group], [(term.weight, term.b) for term in group]):
-            several = [(weight, cell) for weight, cell in side if len(cell.scores) > 1]
+        for side in ("a", "b"):
+            cells = [(term.weight, getattr(term, side), term.prior) for term in group]
+            several = [(weight, cell, prior) for weight, cell, prior in cells if len(cell.scores) > 1]
             if several:
-                over_seeds.append(_together([(weight, cell.seeds) for weight, cell in several]))
-                interactions += [Part(w**2 * c.interaction.variance, c.interaction.degrees) for w, c in several]
-    return judge(value, over_examples, over_seeds, interactions, level)
+                over_seeds.append(_together([(weight, cell.seeds(prior)) for weight, cell, prior in several]))
+                interactions += [Part(w**2 * c.interaction.variance, c.interaction.degrees) for w, c, _ in several]
+    return judge(value, over_examples, over_seeds, interactions, level, informed)
 
 
 def _together(parts: Sequence[tuple[float, Part]]) -> Part:
@@ -182,13 +215,14 @@ def judge(
     over_seeds: Iterable[Part] = (),
     interactions: Iterable[Part] = (),
     level: float = 0.95,
+    informed: bool = False,
 ) -> Difference:
     """p and interval of a difference from the parts of its variance.
 
-    Two tests share the value: the two-way one, and Welch's over the seeds alone. The larger p and the wider interval
-    are the verdict's, because with two to four degrees of freedom Satterthwaite's are too many in the far tail, where
-    Holm's correction over a table looks (nine equal methods with two seeds: a false difference in a quarter of the
-    tables by the two-way test alone, in one of sixty by both).
+    Satterthwaite's degrees of freedom are too many in the far tail, where Holm's correction over a table looks, as long
+    as a variance may be small by luck (nine equal methods with two seeds: a false difference in a quarter of the
+    tables). Where the variance of seeds is not informed by other rows, Welch's test over the seeds alone is made
+    beside the two-way one, and the larger p and the wider interval are the verdict's.
 
     Args:
         value: The difference.
@@ -196,13 +230,14 @@ def judge(
         over_seeds: Variance of each side's mean over seeds, where there are several.
         interactions: What of these is due to examples.
         level: Coverage of the interval.
+        informed: Whether other rows speak for the variance over seeds.
     """
     over_examples, over_seeds, interactions = list(over_examples), list(over_seeds), list(interactions)
     fixed = sum(part.variance for part in over_examples)
     known = sum(part.variance for part in over_seeds) - sum(part.variance for part in interactions)
     two_way = satterthwaite(max(fixed + known, fixed), [*over_examples, *over_seeds, *interactions])
     tests = [two_way]
-    if over_seeds:
+    if over_seeds and not informed:
         tests.append(satterthwaite(sum(part.variance for part in over_seeds), over_seeds))
     found = [_student(value, test, level) for test in tests]
     widest = max(found, key=lambda difference: difference.high - difference.low)

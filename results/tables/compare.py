@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import numpy as np
 from results.statistics import holm
 from results.tables.evidence import OTHER_ROWS, Evidence, evidence
 from results.tables.model import Table
-from results.two_way import Difference, Sample, Term, compare_sums
+from results.two_way import Difference, Sample, Term, compare_sums, usual_variance
 
 if TYPE_CHECKING:
     from results.tables.build import Filled, State
@@ -43,15 +44,27 @@ class ColumnTests:
     reasons: dict[int, str] = field(default_factory=dict)  # rows that are not tested, and why
     seeds: tuple[int, ...] = ()  # runs behind the trained cells that were tested
 
-    def worse(self, row: int, best: int) -> bool:
-        """Whether a row is significantly different from the best one."""
+    def as_good(self, row: int, best: int) -> bool:
+        """Whether a row is the best one, or was tested against it and is not significantly different."""
         pair = self.pairs.get((min(row, best), max(row, best)))
-        return pair is not None and pair.significant
+        return row == best or (pair is not None and not pair.significant)
 
 
 def difference(state: State, one: Filled, other: Filled) -> Difference | None:
-    """The difference between two cells (fractions) from their predictions; None where they cannot be compared."""
-    return _difference([Piece(1.0, "", evidence(state, one))], [Piece(1.0, "", evidence(state, other))])
+    """The difference between two cells (fractions) from their predictions; None where they cannot be compared.
+
+    The further cells of their columns tell how much seeds usually spread, as where a whole column is tested.
+    """
+    keys = {one.column.key, other.column.key}
+    others = [
+        [Piece(1.0, "", evidence(state, filled))]
+        for filled in state.filled.values()
+        if filled.column.key in keys
+        and filled is not one
+        and filled is not other
+        and filled.cell.metric == one.cell.metric
+    ]
+    return _difference([Piece(1.0, "", evidence(state, one))], [Piece(1.0, "", evidence(state, other))], others)
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,15 @@ class Piece:
     evidence: Evidence
 
 
-def _difference(one: list[Piece], other: list[Piece]) -> Difference | None:
+def _difference(one: list[Piece], other: list[Piece], others: list[list[Piece]]) -> Difference | None:
     groups: dict[str, list[Term]] = defaultdict(list)
-    for a, b in zip(one, other, strict=True):
+    if any(len(row) != len(one) for row in (other, *others)):
+        return None
+    for place, (a, b) in enumerate(zip(one, other, strict=True)):
         if a.evidence.sample is None or b.evidence.sample is None or a.evidence.ids != b.evidence.ids:
             return None
-        groups[a.variable].append(Term(a.weight, a.evidence.sample, b.evidence.sample))
+        further = [sample for row in others if (sample := row[place].evidence.sample) is not None]
+        groups[a.variable].append(Term(a.weight, a.evidence.sample, b.evidence.sample, usual_variance(further)))
     return compare_sums(groups.values())
 
 
@@ -104,6 +120,18 @@ def _mean(parts: list[Evidence]) -> Evidence:
     return Evidence("", parts[0].ids, Sample(scores, values, samples[0].trained))
 
 
+def hold(rows: Mapping[int, list[Piece]]) -> dict[tuple[int, int], Pair]:
+    """All pairs of rows (the first less the second), each informed by the other rows, Holm over all of them."""
+    found = {}
+    for one, other in combinations(rows, 2):
+        further = [row for key, row in rows.items() if key not in (one, other)]
+        seen = _difference(rows[one], rows[other], further)
+        if seen is not None:
+            found[one, other] = seen
+    adjusted = holm([seen.p for seen in found.values()])
+    return {key: Pair(seen, p) for (key, seen), p in zip(found.items(), adjusted, strict=True)}
+
+
 def column_tests(state: State, table: Table, column: ColumnSpec) -> ColumnTests:
     """Test all pairs of rows of a column that have a value; cells on other examples than most cannot be paired."""
     made: dict[int, list[Piece]] = {}
@@ -123,10 +151,7 @@ def column_tests(state: State, table: Table, column: ColumnSpec) -> ColumnTests:
             if [piece.evidence.ids for piece in made[row]] != [piece.evidence.ids for piece in made[best]]:
                 tests.reasons[row] = OTHER_ROWS
     usable = [row for row in usable if row not in tests.reasons]
-    found = {(one, other): _difference(made[one], made[other]) for one, other in combinations(usable, 2)}
-    seen = {key: difference for key, difference in found.items() if difference is not None}
-    adjusted = holm([difference.p for difference in seen.values()])
-    tests.pairs = {key: Pair(d, p) for (key, d), p in zip(seen.items(), adjusted, strict=True)}
+    tests.pairs = hold({row: made[row] for row in usable})
     samples = [piece.evidence.sample for row in usable for piece in made[row]]
     tests.seeds = tuple(sorted({len(s.scores) for s in samples if s is not None and s.trained}))
     return tests
@@ -155,4 +180,4 @@ def mark_best(state: State, table: Table) -> None:
         if best in tests.reasons:
             continue
         for row, cell in scored.items():
-            cell.best = row not in tests.reasons and not tests.worse(row, best)
+            cell.best = tests.as_good(row, best)

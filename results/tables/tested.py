@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from results.tables.build import State
 
 METHOD = (
-    "a two-way test (seeds and examples crossed at random; Satterthwaite, Student) and Welch's test over seeds, "
-    "the larger p"
+    "a two-way test (seeds and examples crossed at random; Satterthwaite, Student; the variance of seeds informed by "
+    "the column's other rows, else Welch's test beside it)"
 )
 # metrics of which one example moves a whole row's worth
 PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})

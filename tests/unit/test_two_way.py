@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from results.metric_sums import Sums, sums_of
-from results.two_way import Difference, Sample, Term, compare, compare_sums, sample
+from results.two_way import Difference, Sample, Term, compare, compare_sums, sample, usual_variance
 
 
 def right(values: np.ndarray) -> Sums:
@@ -32,8 +32,8 @@ def seen(a: Sample, b: Sample) -> Difference:
     return found
 
 
-def by_the_equations(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """(p, low, high) of accuracy in plain loops: specs' formulas, two examples added, the larger of two tests."""
+def by_the_equations(a: np.ndarray, b: np.ndarray, prior: float | None = None) -> tuple[float, float, float]:
+    """(p, low, high) of accuracy in plain loops: two examples added; informed by a prior, else the larger of two."""
     n = a.shape[1]
     gaps = [a[:, i].mean() - b[:, i].mean() for i in range(n)] + [1.0, -1.0]
     center = sum(gaps) / (n + 2)
@@ -45,7 +45,11 @@ def by_the_equations(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]
             continue
         scores = [sum(row) / n for row in side]
         mean = sum(scores) / count
-        s_all.append((sum((score - mean) ** 2 for score in scores) / (count - 1) / count, count - 1))
+        variance, degrees = sum((score - mean) ** 2 for score in scores) / (count - 1), count - 1
+        if prior is not None:
+            variance = max(variance, ((count - 1) * variance + 2 * prior) / (count + 1))
+            degrees = count + 1
+        s_all.append((variance / count, degrees))
         total = 0.0
         for row in side:
             own = [row[i] - side[:, i].mean() for i in range(n)]
@@ -55,7 +59,7 @@ def by_the_equations(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]
     variance = max(ex + sum(v for v, _ in s_all) - sum(v for v, _ in i_all), ex)
     parts += s_all + i_all
     tests = [(variance, variance**2 / sum(v**2 / d for v, d in parts))]
-    if s_all:
+    if s_all and prior is None:
         alone = sum(v for v, _ in s_all)
         tests.append((alone, alone**2 / sum(v**2 / d for v, d in s_all)))
     value = a.mean() - b.mean()
@@ -73,6 +77,33 @@ def test_it_is_the_equations(ones: int, others: int) -> None:
         found = seen(cell(a, trained=ones > 1), cell(b, trained=others > 1))
         assert found.value == pytest.approx(a.mean() - b.mean())
         assert (found.p, found.low, found.high) == pytest.approx(by_the_equations(a, b), rel=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_it_is_the_equations_where_other_rows_tell_how_seeds_spread(seeds: int) -> None:
+    random = np.random.default_rng(seeds)
+    for _ in range(5):
+        a, b, *others = (random.random((seeds, 60)) < random.uniform(0.4, 0.9, (seeds, 1)) for _ in range(7))
+        prior = float(np.median([row.mean(axis=1).var(ddof=1) for row in others]))
+        found = compare(cell(a), cell(b), [cell(row) for row in others])
+        assert found is not None
+        assert (found.p, found.low, found.high) == pytest.approx(by_the_equations(a, b, prior), rel=1e-9)
+
+
+def test_others_inform_only_where_enough_is_known_of_them() -> None:
+    random = np.random.default_rng(2)
+    two = cell(random.random((3, 50)) < 0.7)
+    still = cell(random.random((1, 50)) < 0.7, trained=False)
+    assert usual_variance([]) is None and usual_variance([two]) is None and usual_variance([two, still]) is None
+    assert usual_variance([two, two]) == pytest.approx(two.scores.var(ddof=1))
+
+
+def test_seeds_that_agree_by_luck_are_not_believed_where_others_spread() -> None:
+    random = np.random.default_rng(5)
+    a, b = (np.tile(random.random(200) < p, (3, 1)) for p in (0.8, 0.7))  # three times the same answers
+    wild = [cell(random.random((3, 200)) < np.array([[0.5], [0.7], [0.9]])) for _ in range(3)]
+    alone, informed = seen(cell(a), cell(b)), compare(cell(a), cell(b), wild)
+    assert informed is not None and informed.high - informed.low > 2 * (alone.high - alone.low)
 
 
 @pytest.mark.parametrize("n", [28, 52, 139, 319, 1000, 10_000])
