@@ -84,7 +84,7 @@ def test_it_is_the_equations_where_other_rows_tell_how_seeds_spread(seeds: int) 
     random = np.random.default_rng(seeds)
     for _ in range(5):
         a, b, *others = (random.random((seeds, 60)) < random.uniform(0.4, 0.9, (seeds, 1)) for _ in range(7))
-        prior = float(np.median([row.mean(axis=1).var(ddof=1) for row in others]))
+        prior = float(np.mean([row.mean(axis=1).var(ddof=1) for row in others]))
         found = compare(cell(a), cell(b), [cell(row) for row in others])
         assert found is not None
         assert (found.p, found.low, found.high) == pytest.approx(by_the_equations(a, b, prior), rel=1e-9)
@@ -95,7 +95,9 @@ def test_others_inform_only_where_enough_is_known_of_them() -> None:
     two = cell(random.random((3, 50)) < 0.7)
     still = cell(random.random((1, 50)) < 0.7, trained=False)
     assert usual_variance([]) is None and usual_variance([two]) is None and usual_variance([two, still]) is None
-    assert usual_variance([two, two]) == pytest.approx(two.scores.var(ddof=1))
+    five = cell(random.random((5, 50)) < 0.7)
+    pooled = (2 * two.scores.var(ddof=1) + 4 * five.scores.var(ddof=1)) / 6
+    assert usual_variance([two, still, five]) == pytest.approx(pooled)
 
 
 def test_seeds_that_agree_by_luck_are_not_believed_where_others_spread() -> None:
