@@ -10,14 +10,19 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from results.archive import archive_of
 from results.records import Reading
 from results.tables.build import Options, build
 from results.tables.contests import Contest, every_pair
 from results.tables.layout import Layout, load, tables_of
 from results.tables.render import render
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"<!-- (?P<name>[^/>][^>]*?) -->\n.*?<!-- /(?P=name) -->", re.DOTALL)
+
+
+def page_of(paper: str) -> Path:
+    """Where a paper's page is: docs/ beside the folder of results that holds its runs."""
+    return archive_of(paper).parents[2] / "docs" / f"{paper}.md"
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:

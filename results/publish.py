@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, text in texts(paper, archived(paper)).items():
         (path.parent / name).write_text(text, encoding="utf-8")
         print(path.parent / name)
-    page = pages.DOCS / f"{paper}.md"
+    page = pages.page_of(paper)
     if page.exists():
         text = pages.filled(page.read_text(encoding="utf-8"), pages.parts_of(paper, archived(paper)))
         page.write_text(text, encoding="utf-8")

@@ -148,6 +148,7 @@ def test_what_is_published_is_made_from_the_archive_alone(home: Path, capsys: py
         fill(home / "runs", method, accuracy)
     assert publish.main(["paper=offline_v1", f"ledger.root={home / 'runs'}"]) == 0
     out = home / "results" / "offline_v1"
+    assert not (home / "docs").exists()  # no page asks for parts here
     assert {path.name for path in out.iterdir()} >= {"runs.tar.xz", "reviews.md", "reviews.csv", "reviews-pairs.md"}
     assert (out / "reviews-pareto.png").stat().st_size > 1000 and not list(out.glob("*.pdf"))
     for name, text in publish.texts("offline_v1", archive.archived("offline_v1")).items():

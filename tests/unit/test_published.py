@@ -36,7 +36,7 @@ def test_what_is_published_is_small_and_holds_no_weights(paper: str) -> None:
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_the_page_shows_the_tables_and_verdicts_of_the_committed_runs(paper: str) -> None:
-    page = (pages.DOCS / f"{paper}.md").read_text(encoding="utf-8")
+    page = pages.page_of(paper).read_text(encoding="utf-8")
     parts = pages.parts_of(paper, archived(paper))
     assert pages.filled(page, parts) == page
     for name in tables_of(paper):

@@ -420,4 +420,6 @@ def test_layouts_name_what_the_configs_have() -> None:
             for column in layout.columns:
                 if column.metric and "task" in column.where:
                     task = yaml.safe_load((conf / "task" / f"{column.where['task']}.yaml").read_text("utf-8"))
-                    assert column.metric.removesuffix("_lenient") in task["metrics"], f"{paper} {name}: {column.key} {column.metric}"
+                    assert column.metric.removesuffix("_lenient") in task["metrics"], (
+                        f"{paper} {name}: {column.key} {column.metric}"
+                    )
