@@ -199,6 +199,9 @@ class Pack:
 
     def _evaluate(self) -> None:
         """Score the members for whom it is time, together, and keep their best tensors."""
+        for member in self._running():
+            if member.session.evaluation_is_due():
+                self._attempt(member, member.session.read_losses)
         due = {i: m for i, m in self._active().items() if m.session.evaluation_is_due()}
         if not due:
             return
@@ -243,14 +246,14 @@ class Pack:
         for index, member in running.items():
             self._attempt(member, partial(member.update, losses[index], len(batches[index]), seconds))
 
-    def _gradients(self, running: dict[int, Member], batches: dict[int, list[int]]) -> dict[int, float]:
+    def _gradients(self, running: dict[int, Member], batches: dict[int, list[int]]) -> dict[int, torch.Tensor]:
         """Leave each member's gradient in its own tensors; the mean loss per target token of each member."""
         backbone, how = self.tuned.backbone, self.evaluator.how
         device = self.workers.device
         self.tuned.train()
         train = {i: m.parts.splits["train"] for i, m in running.items()}
         means = {i: mean_loss(train[i], batches[i], how, m.runner.mean_rows) for i, m in running.items()}
-        losses = dict.fromkeys(running, 0.0)
+        losses = {i: torch.zeros((), device=device) for i in running}
         for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
             batch = backbone.collate([train[i].encoded[j] for i, piece in here.items() for j in piece]).to(device)
             self.inputs.use(list(here), [len(piece) for piece in here.values()])
@@ -259,7 +262,7 @@ class Pack:
             parts = [means[i](block, here[i]) for i, block in zip(here, blocks, strict=True)]
             torch.stack(parts).sum().backward()
             for i, part in zip(here, parts, strict=True):
-                losses[i] += float(part.detach())
+                losses[i] += part.detach()
         return losses
 
     def _passes(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from conf.paths import cache_root
 from runners.assemble import Parts, assemble, load_data
 from runners.evaluate import Evaluation, Evaluator, Split
@@ -57,11 +59,11 @@ class Member(Execution):
         self.session.save([rng_state()])
         self._write()
 
-    def update(self, loss: float, examples: int, seconds: float) -> None:
+    def update(self, loss: torch.Tensor, examples: int, seconds: float) -> None:
         """One optimiser step from the gradients that the shared pass left."""
         self.session.update(loss, examples, seconds)
         if self.session.step % self.runner.log_every == 0:
-            self.mirror.log({"loss": loss}, self.session.step)
+            self.mirror.log({"loss": self.session.newest}, self.session.step)
 
     def end(self, scores: Mapping[str, Evaluation], loaded: int) -> None:
         """Keep the scores of the best tensors, judge, write the record.

@@ -78,7 +78,9 @@ class Session:
         self.train_seconds = 0.0
         self.examples = 0
         self.started = self.saved_at = time.monotonic()
-        self._losses: list[float] = []
+        self.newest = math.nan  # the newest loss that was read
+        self._losses: list[float] = []  # since the last log line, as far as they were read
+        self._unread: list[tuple[int, Tensor]] = []  # step and loss of the last steps, on their device
         self._window = 0.0  # seconds of training at the last log line
         self._window_examples = 0
 
@@ -96,22 +98,23 @@ class Session:
         """The examples of the next global batch."""
         return self.order.batch(self.step)
 
-    def update(self, loss: float, examples: int, seconds: float) -> None:
+    def update(self, loss: Tensor, examples: int, seconds: float) -> None:
         """One optimiser step from the gradients that are there.
 
+        On the CPU the loss is read at once; elsewhere reading it would wait for the device, so it is read before the
+        next log line, evaluation or checkpoint (see `read_losses`).
+
         Args:
-            loss: mean loss per target token of the global batch.
+            loss: mean loss per target token of the global batch, a scalar on any device.
             examples: rows of the global batch.
             seconds: what the forward and backward passes took.
 
         Raises:
             NotFinite: the loss is NaN or infinite.
         """
-        if not math.isfinite(loss):
-            raise NotFinite(
-                f"the training loss is {loss} at step {self.step + 1}: try a smaller learning rate (method.lr.*), "
-                "runner.clip_norm=1, or runner.precision=fp32"
-            )
+        self._unread.append((self.step + 1, loss.detach()))
+        if loss.device.type == "cpu":
+            self.read_losses()
         begun = time.monotonic()
         if self.runner.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.runner.clip_norm)
@@ -123,9 +126,25 @@ class Session:
         self.examples += examples
         self._window_examples += examples
         self.train_seconds += seconds + time.monotonic() - begun
-        self._losses.append(loss)
         if self.step % self.runner.log_every == 0 or self.step == self.total:
             self._log_losses()
+
+    def read_losses(self) -> None:
+        """Bring the losses of the last steps from their device.
+
+        Raises:
+            NotFinite: one of them is NaN or infinite; nothing that came after it may be kept.
+        """
+        unread, self._unread = self._unread, []
+        values = torch.stack([loss for _, loss in unread]).tolist() if unread else []
+        for (step, _), value in zip(unread, values, strict=True):
+            if not math.isfinite(value):
+                raise NotFinite(
+                    f"the training loss is {value} at step {step}: try a smaller learning rate (method.lr.*), "
+                    "runner.clip_norm=1, or runner.precision=fp32"
+                )
+            self._losses.append(value)
+            self.newest = value
 
     def evaluation_is_due(self) -> bool:
         """At every `eval_every` steps and after the last one, unless this step was scored already."""
@@ -133,7 +152,12 @@ class Session:
         return at_step and self.evaluated_at != self.step
 
     def consider(self, split: str, metrics: Mapping[str, float], selection: str) -> None:
-        """Log an evaluation on the selection split and keep the tensors where it is the best so far."""
+        """Log an evaluation on the selection split and keep the tensors where it is the best so far.
+
+        Raises:
+            NotFinite: a loss of the steps before was.
+        """
+        self.read_losses()
         self.evaluated_at = self.step
         score = self.last = metrics[selection]
         if score > self.best.score or self.best.step < 0:
@@ -167,7 +191,11 @@ class Session:
 
         Args:
             rng: the random-number states of every process, by rank (see `rng_state`).
+
+        Raises:
+            NotFinite: a loss of the steps before was; nothing is written.
         """
+        self.read_losses()
         state = {
             "step": self.step,
             "tensors": self.snapshot(),
@@ -223,6 +251,7 @@ class Session:
         self._losses, self._window = state["losses"], self.train_seconds
 
     def _log_losses(self) -> None:
+        self.read_losses()
         seconds = self.train_seconds - self._window
         self.log(
             {

@@ -53,7 +53,7 @@ def gradients(
     cut: Cut,
     stop: bool = False,
     mean_rows: int | None = None,
-) -> tuple[float, bool]:
+) -> tuple[torch.Tensor, bool]:
     """Leave the gradient of the global batch's mean loss in the trained tensors.
 
     The mean is over all target tokens of the global batch (as the papers' trainers take it), so neither the number of
@@ -117,7 +117,7 @@ def train(
 
     Raises:
         Stopped: SIGTERM came; the checkpoint of the last step is written.
-        NotFinite: the loss is NaN or infinite.
+        NotFinite: the loss is NaN or infinite; no checkpoint holds it.
     """
     workers, runner = evaluator.workers, session.runner
     cut = cut_for(runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, train_split.lengths, workers.device)
@@ -128,6 +128,7 @@ def train(
     ):
         while True:
             if session.evaluation_is_due():  # also after a resume, when the signal came before it
+                session.read_losses()
                 try:
                     metrics = evaluator(selection).metrics
                 except Stopped:
@@ -146,9 +147,9 @@ def train(
             )
             session.update(loss, len(indices), time.monotonic() - begun)
             shown.update()
-            shown.set_postfix(_postfix(session, loss, metric), refresh=False)
+            shown.set_postfix(_postfix(session, metric), refresh=False)
             if session.step % runner.log_every == 0:
-                log({"loss": loss}, session.step)
+                log({"loss": session.newest}, session.step)
             if stopped or (session.checkpoint_is_due() and not session.evaluation_is_due()):
                 _checkpoint(session, workers, beat)
             if stopped:
@@ -170,8 +171,8 @@ def _checkpoint(session: Session, workers: Workers, beat: Callable[[], None]) ->
     workers.jointly(write)
 
 
-def _postfix(session: Session, loss: float, metric: str) -> dict[str, str]:
-    values = {"loss": f"{loss:.3f}", "ex/s": f"{session.examples / max(session.train_seconds, 1e-9):.1f}"}
+def _postfix(session: Session, metric: str) -> dict[str, str]:
+    values = {"loss": f"{session.newest:.3f}", "ex/s": f"{session.examples / max(session.train_seconds, 1e-9):.1f}"}
     if session.last is not None:
         values[metric] = f"{100 * session.last:.1f}"
         values[f"best {metric}"] = f"{100 * session.best.score:.1f}"

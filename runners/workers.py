@@ -63,8 +63,10 @@ class Workers:
         *,
         stop: bool = False,
         error: Exception | None = None,
-    ) -> tuple[float, bool]:
+    ) -> tuple[torch.Tensor, bool]:
         """Sum gradients (in place) and the loss over the processes, in one exchange.
+
+        Alone, nothing is read from the device; several processes read two flags a step, which tell of stops and errors.
 
         Args:
             stop: this process was told to stop.
@@ -79,19 +81,19 @@ class Workers:
         if self.count == 1:
             if error is not None:
                 raise error
-            return float(loss), stop
+            return loss, stop
         tensors = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         told = torch.tensor([float(stop), float(error is not None)], device=loss.device)
         flat = torch.cat([loss.detach().reshape(1).float(), told, *(tensor.reshape(-1).float() for tensor in tensors)])
         flat = self.accelerator.reduce(flat, "sum")  # type: ignore[assignment]
-        summed, stops, errors = flat[:3].tolist()
+        stops, errors = flat[1:3].tolist()
         if errors:
             self._raise_together(error)
         start = 3
         for parameter, tensor in zip(parameters, tensors, strict=True):
             parameter.grad = flat[start : start + tensor.numel()].view_as(tensor).to(tensor.dtype)
             start += tensor.numel()
-        return summed, bool(stops)
+        return flat[0], bool(stops)
 
     def jointly(self, work: Callable[[], T]) -> T:
         """Do `work` on every process; where it fails on one it fails on all, so that none waits for ever.

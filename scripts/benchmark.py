@@ -209,7 +209,7 @@ class Arm:
                 loss, _ = gradients(tuned, self.train, indices, "rank", self.workers, cut)
                 session.update(loss, len(indices), 0.0)
                 losses.append(loss)
-            return losses, clock(self.workers.device) - begun, batches[2:]
+            return [float(loss) for loss in losses], clock(self.workers.device) - begun, batches[2:]
 
     def evaluator(self) -> Any:
         from runners.evaluate import Evaluator

@@ -223,7 +223,6 @@ def one_batch(config: Any) -> str:
     Raises:
         Exception: whatever stands in the way.
     """
-    import math
 
     from conf.capabilities import capabilities
     from runners.assemble import assemble, load_data
@@ -249,8 +248,8 @@ def one_batch(config: Any) -> str:
         parts.tuned.train()
         cut = cut_for(None, parts.tuned.backbone, 0, train.lengths, workers.device)
         loss, _ = gradients(parts.tuned, train, range(len(train.examples)), evaluator.how, workers, cut)
-        if not math.isfinite(loss):
-            raise ValueError(f"the first loss is {loss}")
+        if not bool(loss.isfinite()):
+            raise ValueError(f"the first loss is {float(loss)}")
     evaluator(parts.splits[config.protocol.report_split])
     seen = parts.tuned.backbone.admission
     worst = max(seen["differences"].values())

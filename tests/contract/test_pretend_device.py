@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from backbones.tuned import Tuned
+from results.ledger import Ledger
+from runners.config import RunnerConfig
+from runners.order import BatchOrder
+from runners.session import NotFinite, Session, rng_state
 from tests import pretend
 from tests.contract import rig
 
@@ -70,6 +76,38 @@ def test_a_training_pass_waits_for_nothing(method: str, name: str) -> None:
             losses, counts = whole.losses(batch)
             (losses.sum() / counts.sum()).backward()
     assert not seen
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_steps_wait_only_where_a_loss_is_logged_and_a_nan_is_never_saved(tmp_path: Path, finite: bool) -> None:
+    """Ten whole optimiser steps (passes, clipping, AdamW, schedule) on the device, one look at it."""
+    run = Ledger(tmp_path).run("waits")
+    run.folder.mkdir(parents=True)
+    runner = RunnerConfig(max_steps=20, eval_every=20, batch_size=4, log_every=10, device="cpu")
+    with pretend.device() as device:
+        whole = moved(rig.tuned("dept", "tiny_t5"), device).train()
+        batch = rig.batch(whole, rig.examples("tiny_t5")).to(device)
+        order = BatchOrder([9, 3, 14, 6], 4, seed=1)
+        session = Session(run, runner, whole.trainable(), {"prompt": 0.1, "offset": 0.1}, order)
+
+        def step() -> None:
+            losses, counts = whole.losses(batch)
+            loss = losses.sum() / counts.sum()
+            loss.backward()
+            session.update(loss if finite or session.step != 7 else loss * math.nan, 4, 0.0)
+
+        with pretend.waits() as seen:
+            for _ in range(9):
+                step()
+        assert not seen
+        if finite:
+            with pretend.waits() as seen:
+                step()
+            assert sum(seen.values()) == 1 and math.isfinite(session.newest)
+            return
+        with pytest.raises(NotFinite, match="nan at step 8"):
+            session.save([rng_state()])
+        assert not (run / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("name", ["tiny_llama", "tiny_t5"])

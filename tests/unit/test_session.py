@@ -35,7 +35,7 @@ def one_step(session: Session) -> None:
     parameter = session.parameters["prompt.prompt"]
     loss = ((parameter - sum(session.indices())) * torch.rand(2, 3)).pow(2).mean()
     loss.backward()
-    session.update(loss.item(), len(session.indices()), 0.0)
+    session.update(loss, len(session.indices()), 0.0)
     if session.evaluation_is_due():
         session.consider("validation", {"accuracy": math.sin(session.step)}, "accuracy")
 
@@ -77,7 +77,7 @@ def test_an_evaluation_logged_after_the_checkpoint_is_not_logged_twice(tmp_path:
         one_step(session)
     parameter = session.parameters["prompt.prompt"]
     parameter.sum().backward()
-    session.update(1.0, 2, 0.0)
+    session.update(torch.tensor(1.0), 2, 0.0)
     session.save([rng_state()])  # SIGTERM came just before the evaluation of step 3
     session.consider("validation", {"accuracy": 0.5}, "accuracy")
     again = session_of(run)
@@ -128,7 +128,7 @@ def test_a_checkpoint_holds_kilobytes(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, loss: float) -> None:
     session = session_of(run_of(tmp_path))
     with pytest.raises(NotFinite, match=r"step 1: try a smaller learning rate"):
-        session.update(loss, 2, 0.0)
+        session.update(torch.tensor(loss), 2, 0.0)
 
 
 def test_the_first_of_equal_scores_is_best_and_patience_counts_the_rest(tmp_path: Path) -> None:
