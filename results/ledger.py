@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -162,20 +163,20 @@ class Ledger:
         Raises:
             KeyError: none or several begin so; the message lists them.
         """
-        names = sorted(folder.name for folder in self._folders() if folder.name.startswith(prefix))
+        names = sorted(folder.name for folder in self.folders() if folder.name.startswith(prefix))
         if len(names) != 1:
             seen = ", ".join(names[:8]) if names else "none"
             raise KeyError(f"run {prefix!r} in {self.root}: {len(names)} runs begin so ({seen})")
         return self.run(names[0])
 
     def records(self) -> list[dict[str, Any]]:
-        """Every readable record, ordered by run id."""
+        """Every readable record, ordered by run id (a renamed run's first one)."""
         return self.read()[0]
 
     def read(self) -> tuple[list[dict[str, Any]], list[Broken]]:
         """Every readable record and every folder that could not be read."""
         records, broken = [], []
-        for folder in self._folders():
+        for folder in self.folders():
             try:
                 record = Run(folder).record()
             except (ValueError, OSError) as error:
@@ -186,9 +187,12 @@ class Ledger:
                     broken.append(Broken(folder, "no record.json"))
                 continue
             records.append(record)
+        # a renamed run keeps its place: resampling goes by order, and a name must not move an interval
+        records.sort(key=lambda record: str(record.get("formerly") or record.get("run_id")))
         return records, broken
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
+        """The folders that may hold a run."""
         if not self.root.is_dir():
             return []
         return sorted(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -197,3 +201,9 @@ class Ledger:
 def default_root() -> Path:
     """`results/runs` beside run.py, whatever the working directory is."""
     return Path(__file__).resolve().parent / "runs"
+
+
+if __name__ == "__main__":
+    from results.ledger_command import main
+
+    sys.exit(main(sys.argv[1:]))

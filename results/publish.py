@@ -1,6 +1,7 @@
 """What is committed of a benchmark: its runs, the tables read from them, every pair of methods, and the figures.
 
     python -m results.publish paper=offline_v1 [ledger.root=DIR]
+    python -m results.publish paper=offline_v1 texts=only      # tables and pairs anew, from the committed runs
 
 writes `results/<paper>/`: runs.tar.xz (results.archive: the ledger's runs beside those that are in it already),
 <table>.md, <table>.csv, <table>-pairs.md and figures, and fills the tables and verdicts of docs/<paper>.md
@@ -63,10 +64,13 @@ def _smaller(path: Path, place: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Write everything; 2 where the arguments are wrong or there is nothing to publish."""
     given = dict(word.split("=", 1) for word in arguments if "=" in word)
-    if set(given) - {"paper", "ledger.root"} or "paper" not in given or len(given) < len(arguments):
+    if set(given) - {"paper", "ledger.root", "texts"} or "paper" not in given or len(given) < len(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     paper = given["paper"]
+    if "texts" in given:
+        _write_texts(paper)
+        return 0
     try:
         # what was published stays, runs of the ledger come beside it
         runs = in_cells(with_archive(read_runs(given.get("ledger.root", DEFAULT_ROOT)), paper).runs, paper)
@@ -79,17 +83,22 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{path}: {len(runs)} runs, {size:,} bytes")
-    for name, text in texts(paper, archived(paper)).items():
-        (path.parent / name).write_text(text, encoding="utf-8")
-        print(path.parent / name)
-    page = pages.page_of(paper)
-    if page.exists():
-        text = pages.filled(page.read_text(encoding="utf-8"), pages.parts_of(paper, archived(paper)))
-        page.write_text(text, encoding="utf-8")
-        print(page)
+    _write_texts(paper)
     for figure in draw(paper, path.parent):
         print(figure)
     return 0
+
+
+def _write_texts(paper: str) -> None:
+    folder, reading = archive_of(paper).parent, archived(paper)
+    for name, text in texts(paper, reading).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        print(folder / name)
+    page = pages.page_of(paper)
+    if page.exists():
+        filled = pages.filled(page.read_text(encoding="utf-8"), pages.parts_of(paper, reading))
+        page.write_text(filled, encoding="utf-8")
+        print(page)
 
 
 if __name__ == "__main__":
