@@ -78,6 +78,9 @@ def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS:
         _fill(filled[group], fidelity, backbone.get("name"), backbone.get("family"))
     _fill_runner(filled)
+    released = filled.get("released") or {}
+    if released.get("set") and released.get("root") and not released.get("path"):
+        released["path"] = str(Path(released["root"]).expanduser() / released["set"])
     return filled
 
 

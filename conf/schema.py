@@ -42,7 +42,9 @@ class BudgetConfig:
 class ReleasedConfig:
     """Parameters that a paper's authors released: scored as they are, nothing is trained."""
 
-    path: str | None = None  # their adapter_model.bin, or its folder
+    path: str | None = None  # their adapter_model.bin, or its folder; null: <root>/<set>
+    root: str | None = None  # a copy of their checkpoints/ folder (experiment=dept/released)
+    set: str | None = None  # which of the sets of results/released/dept.yaml
 
 
 @dataclass

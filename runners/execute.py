@@ -21,6 +21,7 @@ from results.files import replacing, write_json
 from results.identity import contents, id_of
 from results.ledger import Run
 from results.metric_sums import sums_of
+from results.released import compared
 from runners.assemble import Parts, Refused, assemble, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
@@ -347,6 +348,9 @@ class Execution:
         if capabilities(self.config.method).trains:
             found += over_budget(methods.budget_note(self.config.method, parts.tuned.backbone.facts))
         found += budget(self.runner, data.report["rows"], data.report["used_rows"])
+        if self.config.released.set:
+            same, text = compared("dept", self.config.released.set, self.record)
+            found.append(verdict("released", "ok" if same else "warning", text))
         self.record["standard_error"] = error
         self.record["truncated"] = {name: split.truncated for name, split in parts.splits.items()}
         self.record["verdicts"] += found
