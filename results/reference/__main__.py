@@ -20,7 +20,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from results.reference import FOLDER, UNKNOWN, Entry, Reference, files, load, papers, problems, read, write
+from results.reference import ANCHORS, FOLDER, UNKNOWN, Entry, Reference, files, load, papers, problems, read, write
 
 NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
 OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark", "correction", "unit")
@@ -49,6 +49,8 @@ def listing() -> int:
             counts[paper] = len(reference.entries)
             print(f"{paper}: {len(reference.entries)} values ({reference.paper})")
     print(f"{sum(counts.values()):,} cells")
+    for path in sorted(ANCHORS.glob("*.yaml")):
+        print(f"and as an anchor of the harness itself, {path.stem}: {len(read(path).entries)} values")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a paper's authors released, as data: parameter sets with the scores and rows that they should give (no torch)."""
+"""What a paper's authors released, as data: parameter sets and the scores and rows that they should give (no torch)."""
 
 from __future__ import annotations
 
