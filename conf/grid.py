@@ -255,7 +255,9 @@ def _released(points: list[Chosen], notes: list[str]) -> list[Chosen]:
     """The points whose released parameters are there; the others are left out with the reason."""
     root = str(points[0].get("released.root", "")).strip("'\"")
     if not root:
-        raise ConfigError(["released.root=<folder>: where the authors' checkpoints lie (their repository's checkpoints/)"])
+        raise ConfigError(
+            ["released.root=<folder>: where the authors' checkpoints lie (their repository's checkpoints/)"]
+        )
     why = {point["released.set"]: missing(root, point["released.set"]) for point in points}
     kept = [point for point in points if not why[point["released.set"]]]
     if not kept:
