@@ -4,18 +4,21 @@
     python -m results.tables paper=dept table=1 format=latex out=table1.tex
     python -m results.tables rows=method cols=task backbone=t5_base protocol=dept
     python -m results.tables rows=method.lr.prompt cols=method task=demo/movie_reviews
+    python -m results.tables rows=method,backbone cols=task --pairs
+    python -m results.tables paper=dept table=1 format=appendix
     python -m results.tables paper=dept table=1 --commands
     python -m results.tables paper=offline_v1 table=reviews --pairs
 
 --commands lists what fills the missing cells; --pairs every row less every other, with intervals.
 
-Arguments are key=value as for run.py: paper, table (a name, or all), rows, cols, format
-(markdown|csv|latex|html), out=FILE, ledger.root=DIR, selection (validation|reported), margin (points, for
-`reproduced`), cells (mean, or all: every seed's score in place of the spread), and true|false for fixtures (let in
-runs on synthetic rows), significance (compare methods from their predictions), median (the median over each row's
-grid beside its best) and standalone (LaTeX: a whole document). Any other key filters the runs: a facet (method, task,
-backbone, protocol, seed, fidelity, status, data.source) or a config key (method.prompt_length=60); several values are
-separated by commas.
+Arguments are key=value as for run.py: paper, table (a name, or all), rows and cols (several keys with commas are
+crossed), format (markdown|csv|latex|html, or appendix: the reproducibility page of a paper), out=FILE,
+ledger.root=DIR, selection (validation|reported), margin (points, for `reproduced`), cells (mean, or all: every seed's
+score in place of the spread), and true|false for fixtures (let in runs on synthetic rows), significance (compare
+methods from their predictions), median (the median over each row's grid beside its best) and standalone (LaTeX: a
+whole document instead of a table for \\input). Any other key filters the runs: a facet (method, task, backbone,
+protocol, seed, fidelity, status, data.source) or a config key (method.prompt_length=60); several values are separated
+by commas.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from typing import Any
 
 from results.archive import with_archive
 from results.records import DEFAULT_ROOT, Reading, read_runs
-from results.tables.build import Options, build
+from results.tables.appendix import appendix
+from results.tables.build import Options, fill
 from results.tables.contests import pairs_text
 from results.tables.latex import latex
 from results.tables.layout import Layout, LayoutError, check_filters, free, load, tables_of, with_medians
@@ -47,8 +51,9 @@ DEFAULTS: dict[str, str] = {
     "median": "false",
     "significance": "true",
     "cells": "mean",
-    "standalone": "true",
+    "standalone": "false",
 }
+APPENDIX = "appendix"
 FLAGS = ("--commands", "--pairs", "--help", "-h")
 
 
@@ -67,13 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if "--pairs" in flags:
         return _write("\n".join(pairs_text(layout, reading) for layout in layouts), settings["out"])
-    tables = [build(layout, reading, options) for layout in layouts]
+    filled = [fill(layout, reading, options) for layout in layouts]
+    tables = [table for _, table in filled]
     for problem in reading.problems:
         print(f"ledger: {problem}", file=sys.stderr)
     if "--commands" in flags:
         for command in dict.fromkeys(command for table in tables for command in table.commands()):
             print(command)
         return 0
+    if settings["format"] == APPENDIX:
+        return _write("\n".join(appendix(state, table) for state, table in filled), settings["out"])
     text = "\n".join(_text(table, settings) for table in tables)
     return _write(text, settings["out"])
 
@@ -111,8 +119,8 @@ def parse(arguments: list[str]) -> tuple[dict[str, str], dict[str, Any], list[st
             else:
                 values = [part.strip() for part in value.strip("[]").split(",")]
                 filters[key] = values[0] if len(values) == 1 else values
-    if settings["format"] not in FORMATS:
-        raise LayoutError(f"format={settings['format']}: must be one of {', '.join(FORMATS)}")
+    if settings["format"] not in (*FORMATS, APPENDIX):
+        raise LayoutError(f"format={settings['format']}: must be one of {', '.join((*FORMATS, APPENDIX))}")
     return settings, filters, flags
 
 

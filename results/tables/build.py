@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from results.records import Reading, Run, matches
+from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
 from results.tables.caption import PROPORTIONS
 from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
@@ -23,6 +23,12 @@ MEASURES = {
     "eval_rate": ("eval_examples_per_second", 1.0),
     "bytes": ("peak_memory_bytes", 1.0 / 2**20),
     "seconds": ("wall_seconds", 1.0),
+}
+
+# runs that are no failures: what is said of them once per table
+UNFINISHED = {
+    "interrupted": "the same command goes on from the checkpoint",
+    "running": "not finished",
 }
 
 
@@ -97,6 +103,7 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
                 filled = _score_cell(state, spec, column)
                 state.filled[index, column.key] = filled
                 row.cells[column.key] = filled.cell
+    _unfinished(table)
     published.published(state, table)
     for index, row in enumerate(table.rows):
         for column in layout.columns:
@@ -164,6 +171,10 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.value = sum(values) / len(values)
         cell.n = len(choice.trials) if row.value == "median" else len(values)
         cell.spread, cell.spread_kind = (None, "") if row.value == "median" else _spread(state, cell, values)
+    sources = dict.fromkeys(str(lookup(run.record, "adopted.source")) for run in runs if run.record.get("adopted"))
+    cell.footnotes += [
+        f"theirs: predictions of {source}; training, budget and selection are not known" for source in sources
+    ]
     _status_marks(cell, found, choice)
     if cell.text == "no score" and column.kind in MEASURES:
         cell.text = "–"  # nothing was trained: there is no speed to miss
@@ -199,7 +210,10 @@ def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
     cell.footnotes += choice.notes
     broken = [run for run in found if not run.done]
     for run in broken:
-        reason = str(run.get("reason") or ("not finished" if run.status == "running" else "no reason recorded"))
+        if run.status in UNFINISHED and not run.get("reason"):
+            cell.unfinished.append((run.status, run.id))
+            continue
+        reason = str(run.get("reason") or "no reason recorded")
         cell.footnotes.append(f"run {run.id} {run.status}: {reason.splitlines()[0][:160]}")
     if choice.problem:
         cell.text = "ambiguous"
@@ -211,6 +225,20 @@ def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
     sources = {run.record.get("data", {}).get("sha256") and _hashes(run) for run in choice.runs}
     if len(sources) > 1:
         cell.footnotes.append(f"the seeds of this cell saw {len(sources)} different contents of the data")
+
+
+def _unfinished(table: Table) -> None:
+    """One note per status for all runs of a table that are not finished, instead of one per run."""
+    cells = [cell for row in table.rows for cell in row.cells.values() if cell.unfinished]
+    for status, what in UNFINISHED.items():
+        ids = list(dict.fromkeys(name for cell in cells for seen, name in cell.unfinished if seen == status))
+        if not ids:
+            continue
+        named = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        note = f"{len(ids)} run{'s' if len(ids) > 1 else ''} {status}: {what} ({named})"
+        for cell in cells:
+            if any(seen == status for seen, _ in cell.unfinished):
+                cell.footnotes.append(note)
 
 
 def _hashes(run: Run) -> str:

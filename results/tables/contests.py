@@ -11,7 +11,7 @@ from results.tables import contrasts
 from results.tables.build import Filled, Options, State, fill
 from results.tables.compare import LEVEL, Pair, column_tests, difference
 from results.tables.evidence import evidence
-from results.tables.layout import Layout, RowSpec
+from results.tables.layout import ColumnSpec, Layout, RowSpec
 from results.tables.model import Table
 from results.tables.tested import COLLAPSE, METHOD
 
@@ -73,33 +73,51 @@ def every_pair(layout: Layout, reading: Reading) -> tuple[list[Contest], dict[st
     Returns:
         The contests, and the labels that stand in no contest with the reason.
     """
+    return next(iter(by_column(layout, reading).values()), ([], {}))
+
+
+def by_column(layout: Layout, reading: Reading) -> dict[str, tuple[list[Contest], dict[str, str]]]:
+    """As `every_pair`, for every column of scores by its label; one entry where rows narrow their cells.
+
+    Each column is a family of its own: Holm over its pairs, as the table's bold is.
+    """
     state, table = fill(layout, reading, Options())
     columns = [column for column in state.layout.columns if column.kind == "score"]
     rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value == "score" and row.where]
+    if layout.narrows and columns:
+        return {columns[0].label: _within_rows(state, rows, columns)}
     labels = dict((index, row.label) for index, row in rows)
-    if layout.narrows:
-        pairs = [
-            (row.label, state.filled[index, column.key], column.label, state.filled[index, columns[0].key])
-            for index, row in rows
-            for column in columns[1:]
+    found: dict[str, tuple[list[Contest], dict[str, str]]] = {}
+    for column in columns:
+        tests = column_tests(state, table, column)
+        contests = [
+            contest(labels[one], labels[other], pair)
+            for (one, other), pair in tests.pairs.items()
+            if one in labels and other in labels
         ]
-        contests = hold(state, pairs)
-        tested = {contest.one for contest in contests}
-        reasons = {
-            row.label: evidence(state, state.filled[index, columns[0].key]).reason or "no second cell to hold against"
-            for index, row in rows
-        }
-        return contests, {label: reason for label, reason in reasons.items() if label not in tested}
-    tests = column_tests(state, table, columns[0])
-    contests = [
-        contest(labels[one], labels[other], pair)
-        for (one, other), pair in tests.pairs.items()
-        if one in labels and other in labels
+        tested = {label for made in contests for label in (made.one, made.other)}
+        lacking = {label: tests.reasons.get(i, "no runs") for i, label in labels.items() if label not in tested}
+        name = column.label if column.label not in found else column.key
+        found[name] = contests, lacking
+    return found
+
+
+def _within_rows(
+    state: State, rows: Sequence[tuple[int, RowSpec]], columns: Sequence[ColumnSpec]
+) -> tuple[list[Contest], dict[str, str]]:
+    """Each further cell of a row less its first one."""
+    pairs = [
+        (row.label, state.filled[index, column.key], column.label, state.filled[index, columns[0].key])
+        for index, row in rows
+        for column in columns[1:]
     ]
-    tested = {label for found in contests for label in (found.one, found.other)}
-    return contests, {
-        label: tests.reasons.get(index, "no runs") for index, label in labels.items() if label not in tested
+    contests = hold(state, pairs)
+    tested = {contest.one for contest in contests}
+    reasons = {
+        row.label: evidence(state, state.filled[index, columns[0].key]).reason or "no second cell to hold against"
+        for index, row in rows
     }
+    return contests, {label: reason for label, reason in reasons.items() if label not in tested}
 
 
 def hold(state: State, pairs: Iterable[tuple[str, Filled, str, Filled]]) -> list[Contest]:
@@ -130,17 +148,28 @@ def matrix(contests: Sequence[Contest]) -> str:
 
 
 def pairs_text(layout: Layout, reading: Reading) -> str:
-    """Every pair of a layout's rows, as Markdown with a caption; contrasts declared beforehand stand apart."""
-    contests, untested = every_pair(layout, reading)
+    """Every pair of a layout's rows, as Markdown with a caption; contrasts declared beforehand stand apart.
+
+    A table with several columns of scores has a part for each of them in which two rows can be tested.
+    """
+    found = by_column(layout, reading)
     declared = contrasts.text(layout, reading)
-    if not contests:
+    parts = [
+        _pairs(layout, f"{layout.title}, {label}" if len(found) > 1 else layout.title, contests, untested)
+        for label, (contests, untested) in found.items()
+        if contests
+    ]
+    if not parts:
+        untested = next((lacking for _, lacking in found.values() if lacking), {})
         return f"{layout.title}: no two rows can be tested against each other{_because(untested)}.\n{declared}"
+    return "\n".join(parts) + f"\n{declared}"
+
+
+def _pairs(layout: Layout, title: str, contests: Sequence[Contest], untested: dict[str, str]) -> str:
     return (
-        f"{matrix(contests)}\n{layout.title}. {_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
+        f"{matrix(contests)}\n{title}. {_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
         f"bold: different at 5%, Holm over the {len(contests)} pairs, which nobody declared beforehand (exploratory). "
-        f"No bold is no proof of equality, and {COLLAPSE}."
-        + (f" Not tested{_because(untested)}." if untested else "")
-        + f"\n{declared}"
+        f"No bold is no proof of equality, and {COLLAPSE}." + (f" Not tested{_because(untested)}." if untested else "")
     )
 
 

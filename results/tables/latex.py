@@ -1,4 +1,4 @@
-"""LaTeX with booktabs: a whole small document by default, so that it compiles as it is."""
+"""LaTeX with booktabs: a table to \\input into a paper, or with standalone a whole small document."""
 
 from __future__ import annotations
 
@@ -30,11 +30,9 @@ def escape_latex(text: str) -> str:
     return "".join(LATEX_ESCAPES.get(character, character) for character in text)
 
 
-def latex(table: Table, standalone: bool = True) -> str:
-    """LaTeX with booktabs; a whole small document by default, so that it compiles as it is.
-
-    The part between the two marker comments is the table environment to paste into a paper; provenance
-    stands in comments after it.
+def latex(table: Table, standalone: bool = False) -> str:
+    """LaTeX with booktabs: a table environment that a paper takes with \\input (its preamble needs booktabs and
+    graphicx), provenance in comments after it; with `standalone` a whole small document that compiles as it is.
     """
     notes = table.footnotes()
     body = [

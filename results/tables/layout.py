@@ -175,31 +175,45 @@ def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
 
 
 def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) -> Layout:
-    """A layout `rows` x `cols` over the runs that match; both are facets or dotted config keys.
+    """A layout `rows` x `cols` over the runs that match; both are facets or dotted config keys, several with commas.
 
     Raises:
         LayoutError: If a name is found in no run.
     """
     kept = [run for run in runs if matches(run, filters)]
-    for name in dict.fromkeys((rows, cols)):
+    names, across = (tuple(key.strip() for key in keys.split(",") if key.strip()) for keys in (rows, cols))
+    for name in dict.fromkeys((*names, *across)):
         if runs and all(run.get(name) is None for run in runs):
             raise LayoutError(
                 f"{name}: no run has it; use method, task, backbone, protocol, seed, fidelity, data.source "
                 "or a config key such as method.prompt_length"
             )
     columns = [ColumnSpec("params", "params", "parameters")]
-    for value in _values(kept, cols):
-        columns.append(ColumnSpec(f"{cols}={value}", str(value), where={cols: value}, group=cols))
+    for where in _crossed(kept, across):
+        key = ",".join(f"{name}={value}" for name, value in where.items())
+        columns.append(ColumnSpec(key, _named(where), where=where, group=cols))
     columns.append(ColumnSpec("size", "n test", "size"))
     specs: list[RowSpec] = []
-    for value in _values(kept, rows):
-        where = {rows: value}
-        if rows == "method" and any(matches(run, where) and run.score(untrained=True) for run in kept):
-            specs.append(RowSpec(f"untrained {value}", where, value="untrained"))
-        specs.append(RowSpec(str(value), where))
-    specs.sort(key=lambda spec: spec.value != "untrained" and spec.label not in ("majority", "none"))
+    for where in _crossed(kept, names):
+        if "method" in names and any(matches(run, where) and run.score(untrained=True) for run in kept):
+            specs.append(RowSpec(f"untrained {_named(where)}", where, value="untrained"))
+        specs.append(RowSpec(_named(where), where))
+    specs.sort(key=lambda spec: spec.value != "untrained" and spec.where.get("method") not in ("majority", "none"))
     title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
     return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters))
+
+
+def _crossed(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The combinations of values of some facets that runs have; several facets are crossed."""
+    orders = [{value: place for place, value in enumerate(_values(runs, name))} for name in names]
+    seen = dict.fromkeys(tuple(run.get(name) for name in names) for run in runs)
+    whole = [values for values in seen if None not in values]
+    whole.sort(key=lambda values: [order[value] for order, value in zip(orders, values, strict=True)])
+    return [dict(zip(names, values, strict=True)) for values in whole]
+
+
+def _named(where: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for value in where.values())
 
 
 def with_medians(layout: Layout) -> Layout:
@@ -235,6 +249,8 @@ def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
     fixed = set(layout.where)
     for column in layout.columns:
         fixed |= set(column.where)
+    if "transfer.to" in fixed:  # a scoring elsewhere is known by its two tasks
+        fixed.add("task")
     out: list[RowSpec] = []
     for row in layout.rows:
         if not row.where:

@@ -40,6 +40,7 @@ class Cell:
     verdict_why: str = ""
     best: bool = False
     footnotes: list[str] = field(default_factory=list)
+    unfinished: list[tuple[str, str]] = field(default_factory=list)  # (status, run id) of runs behind it
     scores: list[float] = field(default_factory=list)
     every_seed: bool = False  # whether they are shown in place of the spread
     run_ids: list[str] = field(default_factory=list)

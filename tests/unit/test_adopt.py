@@ -14,8 +14,8 @@ from results.adopted import log10_orders
 from results.ledger import Ledger
 from results.records import read_runs
 from results.report.command import main as report
-from results.tables.build import Options, fill
-from results.tables.contests import hold
+from results.tables.build import Options, build
+from results.tables.contests import every_pair
 from results.tables.layout import free
 from tests.unit.results_fixtures import answers, write_run
 
@@ -69,7 +69,7 @@ def adopted(root: Path) -> list[dict[str, Any]]:
     return [record for record in Ledger(root).records() if record.get("adopted")]
 
 
-def test_it_becomes_a_row_marked_as_theirs_and_is_paired_with_ours(
+def test_it_becomes_a_row_marked_as_theirs(
     ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, run_id, rows = ours
@@ -84,14 +84,31 @@ def test_it_becomes_a_row_marked_as_theirs_and_is_paired_with_ours(
     assert record["method"] == "DePT (theirs)" and record["adopted"]["source"] == "authors' code"
     assert record["seed"] == 42 and record["trainable_parameters"] == 76800
     assert "not known here" in record["verdicts"][0]["message"]
+
+
+def test_seeds_of_theirs_are_paired_with_seeds_of_ours(
+    ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """One trained run is not tested, theirs or ours; two seeds each are, on the same examples."""
+    root, run_id, rows = ours
+    second = answers(0.8, seed=2)
+    right = sum(row["prediction"] == row["reference"] for row in second) / len(second)
+    config = {"task": {"name": "glue/rte", **TASK}}
+    write_run(root, "dept", "glue/rte", 2, test=right, n=200, predictions=second, config=config)
+    scores = []
+    for seed in (42, 43):
+        lines = theirs(rows, seed)
+        scores.append(sum(line["gold"] == line["prediction"] for line in lines) / len(lines))
+        assert run(write(tmp_path / f"{seed}.jsonl", lines), root, run_id, f"seed={seed}") == 0
     reading = read_runs(root)
-    state, table = fill(free(reading.runs, "method", "task", {}), reading, Options())
-    labels = [row.label for row in table.rows]
-    assert labels == ["DePT (theirs)", "dept"]
-    pair = [(labels[i], state.filled[i, "task=glue/rte"]) for i in (0, 1)]
-    contests, untested = hold(state, [(*pair[0], *pair[1])])
+    layout = free(reading.runs, "method", "task", {})
+    table = build(layout, reading, Options())
+    assert [row.label for row in table.rows] == ["DePT (theirs)", "dept"]
+    cell = table.rows[0].cells["task=glue/rte"]
+    assert cell.n == 2 and any("theirs: predictions of authors' code" in note for note in cell.footnotes)
+    [contest], untested = every_pair(layout, reading)
     mine = sum(row["prediction"] == row["reference"] for row in rows) / len(rows)
-    assert not untested and contests[0].value == pytest.approx(100 * (right - mine))
+    assert not untested and contest.value == pytest.approx(100 * (sum(scores) / 2 - (mine + right) / 2))
 
 
 def test_adopting_twice_is_one_run(ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path) -> None:
