@@ -124,7 +124,7 @@ def _facts(lines: Sequence[Line]) -> list[str]:
     """Data, selection, versions and hardware of the shown runs."""
     runs = list({run.id: run for line in lines for run in line.shown}.values())
     out = ["## Data", ""]
-    data = {}
+    data: dict[str, None] = {}
     for run in runs:
         sizes = lookup(run.record, "data.used_rows") or lookup(run.record, "data.rows") or {}
         rows = ", ".join(f"{name} {count:,}" for name, count in sizes.items() if isinstance(count, int))
