@@ -6,7 +6,7 @@ as an argument; what a method changes inside the model was put there when it att
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,18 +109,42 @@ class Backbone(nn.Module):
     def gradient_checkpointing(self, on: bool = True) -> None:
         """Recompute layers in the backward pass instead of keeping their activations."""
         model = self.model  # transformers 5.2x renames the pair
+        if on and not getattr(model, "supports_gradient_checkpointing", True):
+            raise ValueError(
+                f"runner.gradient_checkpointing=true: {type(model).__name__} (backbone {self.config.name!r}) cannot "
+                "recompute its layers; set it to false, or runner.micro_batch to fewer rows."
+            )
         if on:
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
+            for module in model.modules():
+                if isinstance(module, GradientCheckpointingLayer):
+                    module._gradient_checkpointing_func = self._quietly(module)  # type: ignore[assignment]
         else:
             disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
             disable()
         self._checkpointing = on
         self._mark_checkpointing(self.training)
 
+    def _quietly(self, layer: nn.Module) -> Callable[..., Any]:
+        """The layer's checkpointing, with its own dropout (OPT has one without a module) as the backbone has it."""
+        checkpoint: Callable[..., Any] = layer._gradient_checkpointing_func  # type: ignore[assignment]
+
+        def run(call: Callable[..., Any], *args: Any) -> Any:
+            def inside(*inner: Any) -> Any:
+                before, layer.training = layer.training, self.backbone_dropout
+                try:
+                    return call(*inner)
+                finally:
+                    layer.training = before
+
+            return checkpoint(inside, *args)
+
+        return run
+
     def _mark_checkpointing(self, mode: bool) -> None:
         # transformers checkpoints a layer only in training mode; the layer's own flag is enough for that, and its
-        # children stay in evaluation mode, so that no dropout wakes up
+        # children stay in evaluation mode, so that no dropout wakes up (nor the layer's own: `_quietly`)
         if self._checkpointing:
             for module in self.model.modules():
                 if isinstance(module, GradientCheckpointingLayer):

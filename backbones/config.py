@@ -183,7 +183,17 @@ def found_family(backbone: Mapping[str, Any]) -> str:
             "backbone=hub needs to know which model: backbone.hub=<owner/name>, for example Qwen/Qwen3-0.6B, or "
             "backbone.path=<folder>"
         )
-    return family_of(settings_of(str(backbone.get("name")), path, hub, revision), str(path or hub))
+    try:
+        settings = settings_of(str(backbone.get("name")), path, hub, revision)
+    except ValueError as error:
+        cause = error.__cause__
+        raise ValueError(
+            f"backbone=hub finds a model's family in its config.json, and that of {path or hub!r} could not be read "
+            f"({type(cause).__name__ if cause else 'ValueError'}). Give a folder as `save_pretrained` writes it with "
+            "backbone.path=<folder>, an <owner/name> that the Hub or its cache has, or say the family and the sizes: "
+            "backbone=hub_llama (hub_t5, hub_encoder) with backbone.facts.*"
+        ) from error
+    return family_of(settings, str(path or hub))
 
 
 def check(config: BackboneConfig) -> list[str]:

@@ -141,7 +141,7 @@ class BitFit(WeightLevel):
         if facts.family == "encoder":
             for path, module in model.named_modules():
                 if path.endswith("LayerNorm") and "rel_embeddings" not in path:
-                    yield path, module, facts.width
+                    yield path, module, int(module.weight.numel())  # type: ignore[operator, union-attr]
                 elif path.endswith("self.in_proj"):
                     yield path, module, int(module.out_features)  # type: ignore[arg-type]
 

@@ -144,6 +144,11 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
             data_sha256=data.report["sha256"],
             cache_root=cache_root(config),
         )
+        if encoded.largest_id >= (rows := config.backbone.sizes().vocab):
+            raise Refused(
+                f"backbone {config.backbone.name!r}: its tokenizer gave id {encoded.largest_id} for a text of the "
+                f"{role} split, and the model has {rows} embeddings; this tokenizer belongs to another model"
+            )
         splits[role] = Split(role, examples, encoded)
     return splits
 
@@ -220,9 +225,9 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
     for module in (backbone.model, backbone.head):
         if isinstance(module, torch.nn.Module):
             set_hidden_dropout(module, config.runner.hidden_dropout)
-    if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
-        backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
     try:
+        if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
+            backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
         tuned = Tuned(backbone, method)
         if method is not None:
             refuse_other_count(tuned, config.method)

@@ -66,6 +66,14 @@ class EncodedSplit(Sequence[Encoded]):
         segments = np.concatenate([[0], np.cumsum(self._inner["segments"].lengths())])[self._outer["segments"]]
         return self._lists["source"].lengths() + self._lists["target"].lengths() + np.diff(segments)
 
+    @property
+    def largest_id(self) -> int:
+        """The largest token id of all texts and answers, -1 where there is none."""
+        flat = [self._lists["source"].flat, self._lists["target"].flat]
+        flat += [self._inner["choices"].flat, self._inner["segments"].flat]
+        shared = [token for choice in self._choices or [] for token in choice]
+        return max([-1, *shared, *(int(ids.max()) for ids in flat if len(ids))])
+
     @overload
     def __getitem__(self, at: int) -> Encoded: ...
     @overload

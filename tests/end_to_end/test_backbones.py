@@ -44,8 +44,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path) -> None:
     ("chosen", "says"),
     [
         ([], "backbone.hub=<owner/name>"),
-        (["backbone.path=/nowhere"], "config.json of '/nowhere' could not be read"),
-        (["backbone.hub=no-one/nothing"], "config.json of 'no-one/nothing' could not be read"),
+        (["backbone.path=/nowhere"], "that of '/nowhere' could not be read"),
+        (["backbone.hub=no-one/nothing"], "that of 'no-one/nothing' could not be read"),
     ],
 )
 def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path: Path, chosen: list[str], says: str) -> None:

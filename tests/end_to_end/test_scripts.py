@@ -102,13 +102,14 @@ def test_doctor_takes_one_batch_of_every_grid_point(tmp_path: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "4 grid points" in out and "of 4 points: forward, backward, scored" in out
     assert out.strip().splitlines()[-1] == "doctor: ok"
+    assert "backbone tiny_t5: T5ForConditionalGeneration (sdpa attention, float32) equals its own forward: " in out
     assert not (tmp_path / "runs").exists()
 
 
 def test_doctor_says_what_is_missing_and_what_brings_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(overrides(tmp_path, "backbone=t5_base", "backbone.path=/no/model/here")) == 1
     out = capsys.readouterr().out
-    assert "no folder /no/model/here" in out and "backbone.path=<folder>" in out
-    assert out.strip().splitlines()[-1] == "doctor: 2 problems"
+    assert "backbone.path=/no/model/here: no config.json there" in out
+    assert out.strip().splitlines()[-1] == "doctor: 1 problem"
     assert doctor.main(overrides(tmp_path, "method=dpet")) == 1
     assert "Did you mean dept" in capsys.readouterr().out

@@ -18,11 +18,15 @@ import backbones.llama
 import backbones.masks
 from backbones.admission import admit, compared, content_key
 from backbones.base import Backbone
+from backbones.compared import Prompt
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.families import family_of
 from backbones.load import load_backbone, refuse_tokenizer
+from backbones.own import position_limit
 from backbones.specimens import SPECIMENS, save_specimen
+from methods.base import InputMethod
+from methods.source import Prompts
 from tests.contract import rig
 
 FAST = (
@@ -217,6 +221,52 @@ def test_a_table_of_positions_ends_with_a_sentence(folders: Any) -> None:
     backbone.losses(backbone.collate(examples), backbones.base.NoPrompt())
     with pytest.raises(ValueError, match=r"runner\.max_source_length"):
         backbone.losses(backbone.collate([rig.Encoded("x", [7] * 129, [9, 1])]), backbones.base.NoPrompt())
+
+
+def test_frequencies_that_depend_on_the_batch_bound_its_rows() -> None:
+    facts = rig.backbone_config("tiny_llama").sizes()
+    rope = {"rope_type": "longrope", "original_max_position_embeddings": 32, "factor": 4.0}
+    for given, limit in ((rope, 32), ({"a": rope, "b": {"rope_type": "default"}}, 32), ({"rope_type": "llama3"}, 0)):
+        model = torch.nn.Module()
+        model.config = SimpleNamespace(rope_parameters=given)  # type: ignore[assignment]
+        assert position_limit(model, facts) == limit
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma3"])
+def test_prompts_of_different_lengths_in_one_batch_are_what_they_are_alone(name: str, folders: Any) -> None:
+    """Packed sweeps put masked slots in front of a shorter prompt; where positions are a table, they must not count."""
+    backbone = load(folders(name), name)
+    generator = torch.Generator().manual_seed(1)
+    vectors = torch.randn(2, 5, 64, generator=generator)
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    rows = [rig.Encoded(str(n), list(range(20, 20 + n)), [9, 1], [[9, 1], [9, 8, 1]]) for n in (4, 11)]
+
+    class Two(InputMethod):
+        prompt_slots = 5
+
+        def prompts(self, source: Any) -> Prompts:
+            return Prompts(vectors, torch.tensor([0, 1]), mask)
+
+    together = backbone.rank(backbone.collate(rows, candidates=True), Two())
+    for index, row in enumerate(rows):
+        own = Prompt(vectors[index][mask[index].bool()])
+        alone = backbone.rank(backbone.collate([row], candidates=True), own)
+        assert torch.allclose(together[index], alone[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt_350m", "gemma2", "umt5", "modernbert"])
+def test_checkpointed_layers_give_the_same_gradients(name: str, folders: Any) -> None:
+    backbone = load(folders(name), name)
+    prompt = torch.nn.Parameter(torch.randn(3, backbone.embedding.weight.shape[1], generator=torch.Generator()))
+    row = rig.Encoded("x", [21, 22, 23], [9, 8, 1], label=1, segments=[[21, 22, 23]], token_types=[[0, 0, 0]])
+    seen = []
+    for on in (False, True):
+        backbone.gradient_checkpointing(on)
+        backbone.train()
+        prompt.grad = None
+        backbone.losses(backbone.collate([row]), Prompt(prompt))[0].sum().backward()
+        seen.append(prompt.grad)
+    assert torch.allclose(seen[0], seen[1], atol=1e-5) and bool(seen[0].abs().sum() > 0)
 
 
 def test_scaled_embeddings_fold_and_start_prompts_as_they_are_fed(folders: Any) -> None:
