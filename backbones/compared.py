@@ -240,6 +240,8 @@ def window_of(backbone: Backbone) -> int:
     settings = backbone.model.config.to_dict()
     longest = backbone.facts.max_positions
     sizes = list(_integers(settings.get(name) for name in WINDOWS))
+    if settings.get("attention_type") == "block_sparse":  # BigBird sees everything in shorter rows
+        sizes.append((5 + 2 * int(settings.get("num_random_blocks") or 0)) * int(settings.get("block_size") or 0))
     return max((size for size in sizes if not longest or size + BEYOND + SLOTS + STEPS <= longest), default=0)
 
 

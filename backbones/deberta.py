@@ -22,8 +22,8 @@ def prefix_deberta(model: nn.Module, model_type: str) -> None:
     """
     if model_type != "deberta":
         raise ValueError(
-            f"deep prefixes on {model_type} are not built; allowed: deberta (v1, e.g. backbone=deberta_xlarge), bert, "
-            "roberta, t5, llama. Input-level methods (pt, dept, adept, accept) work there."
+            f"a deep prefix cannot enter a model of type {model_type}: its attention is its own (that of DeBERTa v1, "
+            "backbone=deberta_xlarge, is built here). Input-level methods (pt, dept, adept, accept) work there."
         )
     for module in model.modules():
         if isinstance(module, DisentangledSelfAttention):

@@ -58,6 +58,8 @@ def load_backbone(
     check_facts(config, model)
     tokenizer = load_tokenizer(config, cache_root)
     refuse_tokenizer(config, tokenizer, model)
+    if head in ("sequence", "choice"):
+        refuse_last_class_token(config, tokenizer)
     family = _family_class(config.family)
     if config.family == "encoder":
         bare = any(name.startswith("pooler.") for name in missing)
@@ -84,7 +86,41 @@ def load_tokenizer(config: BackboneConfig, cache_root: str | Path) -> Any:
     )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    tokenizer.word_lead = word_lead(tokenizer)
     return tokenizer
+
+
+def word_lead(tokenizer: Any) -> str:
+    """What must stand before each word of a tagged sentence so that it is encoded as in running text: a space for
+    byte-level tokenizers (RoBERTa, ModernBERT; P-tuning v2 loads them with `add_prefix_space`), nothing for others.
+
+    The project's own tiny tokenizer is never asked: its stored numbers are those of words without it.
+    """
+    if not tokenizer.is_fast:
+        return ""
+
+    def ids(given: Any) -> list[int]:
+        words = {"is_split_into_words": True} if isinstance(given, list) else {}
+        return list(tokenizer(given, add_special_tokens=False, **words)["input_ids"])
+
+    second = ids("a a")[len(ids("a")) :]
+    alone, led = ids(["a", "a"]), ids([" a", " a"])
+    return " " if alone[len(alone) // 2 :] != second == led[len(led) // 2 :] else ""
+
+
+def refuse_last_class_token(config: BackboneConfig, tokenizer: Any) -> None:
+    """Refuse an encoder whose text is not summed up in its first token (XLNet: in its last one).
+
+    Raises:
+        BackboneError: the tokenizer puts its class token elsewhere.
+    """
+    ids, wanted = tokenizer("a")["input_ids"], getattr(tokenizer, "cls_token_id", None)
+    if wanted in ids and ids[0] != wanted:
+        raise BackboneError(
+            f"backbone {config.name!r}: its tokenizer puts the class token {tokenizer.cls_token!r} at place "
+            f"{ids.index(wanted) + 1} of {len(ids)}, and classification here reads the first token; choose another "
+            "encoder, or a tagging task."
+        )
 
 
 def refuse_tokenizer(config: BackboneConfig, tokenizer: Any, model: Any) -> None:

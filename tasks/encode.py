@@ -200,7 +200,8 @@ def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_id
 
 def _tagged_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:
     """Tagged sentences: a tag at the first sub-token of each word; words that do not fit are counted."""
-    sentences = [list(e.words) for e in batch]
+    lead = getattr(tokenizer, "word_lead", "")  # byte-level tokenizers: a word is encoded as in running text
+    sentences = [[lead + word for word in e.words] for e in batch]
     whole = tokenizer(sentences, is_split_into_words=True, verbose=False)
     for row, words in enumerate(sentences):
         # a word of control characters makes no token; the unknown token keeps its place

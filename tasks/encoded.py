@@ -157,7 +157,9 @@ def tokenizer_digest(tokenizer: Any) -> str:
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    whole = backend.to_str() + repr((tokenizer.bos_token_id, tokenizer.eos_token_id))
+    whole = (
+        backend.to_str() + repr((tokenizer.bos_token_id, tokenizer.eos_token_id)) + getattr(tokenizer, "word_lead", "")
+    )
     return hashlib.sha256(whole.encode()).hexdigest()
 
 

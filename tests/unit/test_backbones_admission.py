@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import ByT5Tokenizer
 from transformers.masking_utils import AttentionMaskInterface
 
 import backbones.encoder
@@ -22,11 +24,14 @@ from backbones.compared import Prompt
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.families import family_of
-from backbones.load import load_backbone, refuse_tokenizer
+from backbones.load import load_backbone, refuse_last_class_token, refuse_tokenizer, word_lead
 from backbones.own import position_limit
 from backbones.specimens import SPECIMENS, save_specimen
+from backbones.tiny_tokenizer import tiny_tokenizer
 from methods.base import InputMethod
 from methods.source import Prompts
+from tasks.encode import encode
+from tasks.examples import Example
 from tests.contract import rig
 
 FAST = (
@@ -200,6 +205,35 @@ def test_a_tokenizer_of_another_model_is_refused() -> None:
     other.eos_token_id = None
     with pytest.raises(BackboneError, match=r"backbone\.text.answer_eos=false"):
         refuse_tokenizer(backbone.config, other, backbone.model)
+
+
+def test_words_of_byte_level_tokenizers_are_encoded_as_in_running_text() -> None:
+    tiny = tiny_tokenizer("bert")
+    assert word_lead(tiny) == " " and not hasattr(tiny, "word_lead") and word_lead(ByT5Tokenizer()) == ""
+    tokenizer = copy.deepcopy(tiny)
+    tokenizer.word_lead = " "
+    example = Example("0", "", "", words=("a", "dull", "film"), tags=("O", "O", "O"))
+    got = encode([example], tokenizer, family="encoder", max_source_length=32, tag_names=["O"])[0]
+    assert got.segments[0][1:-1] == tokenizer(" a dull film", add_special_tokens=False)["input_ids"]
+    assert len(got.word_starts) == 3
+
+
+def test_an_encoder_that_sums_up_in_its_last_token_cannot_classify() -> None:
+    config = rig.backbone_config("tiny_bert")
+    refuse_last_class_token(config, tiny_tokenizer("bert"))
+
+    class Last:
+        cls_token_id, cls_token = 3, "<cls>"
+
+        def __call__(self, text: str) -> dict[str, list[int]]:
+            return {"input_ids": [17, 4, 3]}
+
+    with pytest.raises(BackboneError, match="at place 3 of 3"):
+        refuse_last_class_token(config, Last())
+
+
+def test_block_sparse_attention_is_tried_where_it_is_sparse(folders: Any) -> None:
+    assert "of a row of 35 tokens" in refusal(load(folders("big_bird"), "big_bird"))
 
 
 @pytest.mark.parametrize("name", [name for name in SPECIMENS if "_as_" not in name])
