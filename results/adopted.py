@@ -11,7 +11,8 @@ from typing import Any
 from results.records import Run
 from tasks.config import TaskConfig
 from tasks.errors import DataError
-from tasks.local import local_files, read_rows
+from tasks.local import local_files
+from tasks.reading import read_rows
 from tasks.rows import ID, canonical
 
 Line = Mapping[str, Any]

@@ -24,6 +24,7 @@ from methods.base import InputMethod
 from runners.evaluate import Split, answering
 from runners.workers import DTYPES
 from tasks.config import source_length
+from tasks.encode import told_apart
 from tasks.encoded import encode_split
 from tasks.errors import DataError
 from tasks.rows import tag_names
@@ -130,6 +131,14 @@ def ends_answers(config: Config) -> bool:
 def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, Split]:
     """Token ids of every split."""
     length = capped_length(config)
+    words = label_words(config.task, config.protocol)
+    ended = ends_answers(config) or config.protocol.rank_per is not None  # a mean need not favour a beginning
+    same = told_apart(words, tokenizer, config.backbone.family, ended)
+    if same:
+        raise Refused(
+            f"{config.task.name} with backbone={config.backbone.name}: {same}; the model could not tell these label "
+            "words apart. Way out: protocol.label_words=digits, or words that this tokenizer knows"
+        )
     splits = {}
     for role, examples in data.splits.items():
         encoded = encode_split(

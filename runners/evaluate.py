@@ -14,12 +14,13 @@ from runners.config import RunnerConfig
 from runners.progress import bar
 from runners.stopping import Stopped
 from runners.workers import Workers
-from tasks.answers import answer_of, parse_answer, reference_of
+from tasks.answers import answer_of, decoded, parse_answer, reference_of
 from tasks.config import ProtocolConfig, TaskConfig
-from tasks.encode import Encoded
+from tasks.encode import AnswerEncoder, Encoded, word_tags
 from tasks.encoded import EncodedSplit
 from tasks.examples import Example
 from tasks.metrics import Prediction, score
+from tasks.scoring import answer_scores
 
 
 @dataclass
@@ -49,6 +50,17 @@ class Evaluation:
     metrics: dict[str, float]
     examples_per_second: float
     invalid: float | None = None
+
+
+CEILING_ROWS = 1000  # rows whose right answers are decoded at once
+
+
+def _best(example: Example, text: str, encoder: AnswerEncoder, tokenizer: Any, limit: int) -> str:
+    """Of the accepted answers as a model can write them, the one that scores best (``text`` is the first one's)."""
+    if answer_scores(text, example.references)[0] == 1:
+        return text
+    texts = [text, *(decoded(tokenizer, ids[:limit]) for ids in encoder(list(example.references)))]
+    return max(texts, key=lambda one: answer_scores(one, example.references))
 
 
 class IncompleteEvaluation(RuntimeError):
@@ -129,6 +141,33 @@ class Evaluator:
             self._invalid(split, predictions),
         )
 
+    def perfect(self, split: Split) -> Evaluation:
+        """What a model would score that answers everything right: the ceiling of the split.
+
+        Below 1 where the gold does not come through the tokenizer and back, does not fit the answer's limit or was
+        cut off with its words; 0 where the metric is not defined on this gold (one value alone, no entity).
+        """
+        answers: list[Any] = []
+        for start in range(0, len(split.examples), CEILING_ROWS):
+            stop = min(start + CEILING_ROWS, len(split.examples))
+            examples = [split.examples[i] for i in range(start, stop)]
+            answers += self._right(examples, [split.encoded[i] for i in range(start, stop)])
+        return self.evaluation(split, answers, 1.0)
+
+    def _right(self, examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[Any]:
+        """The right answers in the form in which a model can give them."""
+        if self.how == "tag":
+            return [word_tags(e, e.tags[: len(ids.word_starts)]) for e, ids in zip(examples, encoded, strict=True)]
+        if self.how != "generate":
+            golds = [reference_of(self.task, example) for example in examples]
+            return [gold[0] if isinstance(gold, list) else gold for gold in golds]
+        limit, tokenizer = self.max_new_tokens(encoded), self.tuned.backbone.tokenizer
+        texts = [self._decoded(ids.target[:limit]) for ids in encoded]
+        if self.task.kind in ("qa", "cloze"):
+            own = AnswerEncoder(tokenizer, self.tuned.backbone.facts.family, eos=False)
+            texts = [_best(e, text, own, tokenizer, limit) for e, text in zip(examples, texts, strict=True)]
+        return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
+
     def _answers(self, split: Split, batches: Sequence[Sequence[int]]) -> list[tuple[int, Any]]:
         """(index, answer) of the examples in some batches."""
         answers: list[tuple[int, Any]] = []
@@ -167,7 +206,7 @@ class Evaluator:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         """Token ids as text, special tokens left out."""
-        return str(self.tuned.backbone.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        return decoded(self.tuned.backbone.tokenizer, ids)
 
     def max_new_tokens(self, encoded: Sequence[Encoded]) -> int:
         """What the task or the protocol says; for a closed label set its longest label."""

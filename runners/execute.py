@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from backbones.lineage import trained_on
 from conf.capabilities import capabilities
 from conf.paths import cache_root
 from conf.schema import Config
@@ -22,7 +23,7 @@ from results.identity import contents, id_of
 from results.ledger import Run
 from results.metric_sums import sums_of
 from results.released import compared
-from runners.assemble import Parts, Refused, assemble, load_data
+from runners.assemble import Parts, Refused, assemble, capped_length, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluation, Evaluator, Split
@@ -35,7 +36,18 @@ from runners.session import CorruptCheckpoint, NotFinite, Session
 from runners.stopping import Stopped, StopSignal
 from runners.tracking import Tracker, tracker
 from runners.train import train
-from runners.verdicts import Verdict, budget, constant, learned, over_budget, rates, standard_error, verdict
+from runners.verdicts import (
+    Verdict,
+    budget,
+    ceiling,
+    constant,
+    invalid_answers,
+    learned,
+    over_budget,
+    standard_error,
+    truncation,
+    verdict,
+)
 from runners.workers import Workers
 from tasks.config import metric_of
 from tasks.errors import DataError
@@ -172,6 +184,7 @@ class Execution:
             "backbone_admission": parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
+        self._before_training(parts, evaluator)
         if not capabilities(self.config.method).trains:
             self.record["steps"] = 0
         elif self.config.released.path:
@@ -196,6 +209,16 @@ class Execution:
         """
         self.record["data"] = data.report
         self.record["verdicts"] += [verdict("data", "warning", text) for text in data.report["verdicts"]]
+        self.record["verdicts"] += [
+            verdict(
+                "shared_with_train", "note", f"{count} of {data.report['rows'][role]} {role} rows are training rows too"
+            )
+            for role, count in (data.report.get("shared_with_train") or {}).items()
+        ]
+        seen = trained_on(self.config.backbone, self.config.task.name)
+        if seen and not self.config.backbone.random_weights:
+            self.record["verdicts"].append(verdict("trained_before", "note", seen))
+            say(f"note: {seen}", self.workers.main)
         self.select_split, self.report_split = data.report["select_split"], data.report["report_split"]
         self.record |= {
             "primary_split": self.report_split,
@@ -212,6 +235,34 @@ class Execution:
                     f"{self.config.task.name}: protocol {self.config.protocol.name} needs a {role} split and "
                     f"data={self.record['data']['source']} has none; another protocol= or data= may have one"
                 )
+
+    def _before_training(self, parts: Parts, evaluator: Evaluator) -> None:
+        """Say what the length limit cuts, and note what a perfect answer would score.
+
+        Raises:
+            Refused: the metric that selects or is reported cannot be above 0 on this gold.
+        """
+        limit = capped_length(self.config)
+        for role, split in parts.splits.items():
+            found = truncation(role, split.encoded.cut_from.tolist(), len(split.examples), limit)
+            if role == self.report_split or found["level"] == "warning":
+                self.record["verdicts"].append(found)
+            if found["level"] == "warning":
+                say(found["message"], self.workers.main)
+        wanted = {self.select_split: self.select_metric} | {self.report_split: self.report_metric}
+        best = {role: evaluator.perfect(parts.splits[role]).metrics for role in wanted if role in parts.splits}
+        for role, metrics in best.items():
+            if metrics[wanted[role]] <= 0:
+                raise Refused(
+                    f"{self.config.task.name}: a perfect answer scores {wanted[role]} 0 on the {role} split "
+                    f"({len(parts.splits[role].examples)} rows): its gold is all of one value, or none of it comes "
+                    "through the tokenizer and the answer's limit; use more rows (runner.*_rows), another metric "
+                    "(task.report_metric.default) or protocol.label_words=digits"
+                )
+        below = {role: {m: v for m, v in metrics.items() if v < 1 - 1e-9} for role, metrics in best.items()}
+        self.record["ceiling"] = {role: metrics for role, metrics in below.items() if metrics}
+        for role, metrics in self.record["ceiling"].items():
+            self.record["verdicts"].append(ceiling(role, metrics))
 
     def _open(self, parts: Parts, evaluator: Callable[[Split], Evaluation]) -> Session:
         """The training state: new and scored before it is trained, or as a checkpoint left it."""
@@ -344,7 +395,7 @@ class Execution:
         found += learned(value, error, majority, untrained, metric)
         if task.kind != "tagging":
             found += constant(self.reported.predictions)
-        found += rates(self.reported_split.truncated, self.reported.invalid)
+        found += invalid_answers(self.reported.invalid)
         if capabilities(self.config.method).trains:
             found += over_budget(methods.budget_note(self.config.method, parts.tuned.backbone.facts))
         found += budget(self.runner, data.report["rows"], data.report["used_rows"])

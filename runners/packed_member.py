@@ -43,6 +43,7 @@ class Member(Execution):
             "backbone_admission": self.parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
+        self._before_training(self.parts, self.single)
 
     def open(self, evaluate: Callable[[Split], Evaluation], others: Sequence[str]) -> None:
         """Start or resume the training state."""

@@ -78,21 +78,41 @@ def constant(predictions: Sequence[Any]) -> list[Verdict]:
     return [verdict("constant_predictions", "warning", f"every prediction is {next(iter(counts))[:60]!r}")]
 
 
-def rates(truncated: float, invalid: float | None) -> list[Verdict]:
-    """Shares of truncated sources and of generated answers outside the label set."""
-    found = [
-        verdict(
-            "truncated",
-            "note" if truncated > 0 else "ok",
-            f"{100 * truncated:.1f} % of the sources were cut to the length limit (never the answer)",
-            rate=truncated,
-        )
-    ]
-    if invalid is not None:
-        level = "warning" if invalid > 0.05 else "note" if invalid > 0 else "ok"
-        text = f"{100 * invalid:.1f} % of the generated answers are no label"
-        found.append(verdict("invalid_answers", level, text, rate=invalid))
-    return found
+TRUNCATED = 0.01  # share of a split above which it is a warning
+
+
+def truncation(role: str, cut_from: Sequence[int], rows: int, limit: int) -> Verdict:
+    """How many rows of a split were cut to the length limit, and how long they were.
+
+    Args:
+        cut_from: tokens of each row that was cut, sorted.
+        rows: of the split.
+        limit: tokens that a source may have.
+    """
+    share = len(cut_from) / max(rows, 1)
+    if not len(cut_from):
+        return verdict("truncated", "ok", f"no {role} source was cut to {limit} tokens", rate=0.0)
+    middle, longest = int(cut_from[len(cut_from) // 2]), int(cut_from[-1])
+    lengths = f"from {middle} tokens (median) and up to {longest}" if len(cut_from) > 1 else f"from {longest} tokens"
+    text = f"{len(cut_from):,} of {rows:,} {role} sources ({100 * share:.1f} %) were cut {lengths} to {limit}"
+    level = "warning" if share > TRUNCATED else "note"
+    return verdict("truncated", level, text + " (never the answer)", rate=share)
+
+
+def invalid_answers(invalid: float | None) -> list[Verdict]:
+    """The share of generated answers outside the label set."""
+    if invalid is None:
+        return []
+    level = "warning" if invalid > 0.05 else "note" if invalid > 0 else "ok"
+    text = f"{100 * invalid:.1f} % of the generated answers are no label"
+    return [verdict("invalid_answers", level, text, rate=invalid)]
+
+
+def ceiling(split: str, below: dict[str, float]) -> Verdict:
+    """What a perfect answer scores, where that is under 100."""
+    scores = ", ".join(f"{metric} {100 * value:.1f}" for metric, value in below.items())
+    text = f"a perfect answer scores {scores} on {split}: the rest is lost in the tokenizer or to a length limit"
+    return verdict("ceiling", "note", text)
 
 
 def over_budget(note: str | None) -> list[Verdict]:

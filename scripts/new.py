@@ -1,11 +1,13 @@
 """Make a method or a task of your own, ready to run.
 
     python scripts/new.py method my_pt
-    python scripts/new.py task my_task --file rows.csv [--validation more.csv] [--test rest.csv]
+    python scripts/new.py task my_task --file rows.csv [--validation more.csv] [--test rest.csv] [--kind KIND]
 
 A method becomes methods/my_pt.py, conf/method/my_pt.yaml and docs/methods/my_pt.md; it passes the contract tests as it
-stands. A task becomes conf/task/user/my_task.yaml, its rows go to <data-root>/user/my_task/ (git-ignored) and a few of
-them to tasks/fixtures/ for smoke runs.
+stands. A task is made of CSV, TSV, JSON lines, JSON (SQuAD's too), CoNLL columns or parquet and is a classification, a
+regression, qa or tagging: what is seen in the file is said before anything is written. It becomes
+conf/task/user/my_task.yaml, its rows go to <data-root>/user/my_task/ (git-ignored) and a few of them to tasks/fixtures/
+for smoke runs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from string import Template
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.new_task import NewTaskError, task_files  # noqa: E402
+from scripts.new_rows import KINDS  # noqa: E402
+from scripts.new_task import task_files  # noqa: E402
+from tasks.errors import DataError  # noqa: E402
+from tasks.reading import WANTED  # noqa: E402
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PARTS = {
@@ -60,13 +65,28 @@ def method_files(name: str) -> dict[str, str]:
 
 
 def write(files: Mapping[Path, str]) -> None:
-    """Write all files, or none where one is there already."""
+    """Write all files, or none: where one is there already, or where one cannot be written.
+
+    Raises:
+        Refused: which file, and why; what was written until then is taken away again.
+    """
     there = [str(path) for path in files if path.exists()]
     if there:
         raise Refused(f"{', '.join(there)}: there already; take another name, or delete what you no longer want")
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    made: list[Path] = []  # folders and files, in the order in which they came to be
+    try:
+        for path, text in files.items():
+            made += [folder for folder in reversed(path.parents) if not folder.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.append(path)
+            path.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        for path in reversed(made):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        raise Refused(f"{made[-1] if made else ''}: cannot be written ({error}); nothing was") from None
 
 
 def new_method(name: str, root: Path, own: Path | None = None) -> list[str]:
@@ -94,11 +114,11 @@ def new_task(options: argparse.Namespace, root: Path) -> list[str]:
     made = task_files(name, given, label=options.label, kind=options.kind, fixture_rows=options.fixture_rows)
     folders = {"config": root / "conf" / "task", "data": data_root, "fixture": root / "tasks" / "fixtures"}
     written = {folders[kind] / path: text for (kind, path), text in made.texts.items()}
+    print("\n".join(made.notes), flush=True)  # before anything is written
     write(written)
     shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in written]
     return [
         *(f"wrote {path}" for path in shown),
-        *made.notes,
         f"try: python run.py method=pt task=user/{name} data=fixture runner=smoke backbone=tiny_llama",
         f"run: python run.py method=dept task=user/{name} data=local data.root={data_root}",
     ]
@@ -112,13 +132,13 @@ def parser() -> argparse.ArgumentParser:
     method = kinds.add_parser("method", help="a method: module, YAML and card")
     method.add_argument("name")
     method.add_argument("--config-dir", type=Path, help="a folder of yours outside the tree (docs/own_folders.md)")
-    task = kinds.add_parser("task", help="a task from a CSV or JSONL file")
+    task = kinds.add_parser("task", help="a task from a file of rows")
     task.add_argument("name")
-    task.add_argument("--file", type=Path, required=True, help="the training rows, .csv or .jsonl")
+    task.add_argument("--file", type=Path, required=True, help=f"the training rows: {WANTED}")
     task.add_argument("--validation", type=Path, help="validation rows (default: carved from the training rows)")
     task.add_argument("--test", type=Path, help="test rows (default: carved from the training rows)")
     task.add_argument("--label", help="the column with the answer (default: label, target, answer(s), else the last)")
-    task.add_argument("--kind", choices=["classification", "regression", "qa"], help="default: seen from the answers")
+    task.add_argument("--kind", choices=KINDS, help="default: seen from the answers, and asked for where unclear")
     task.add_argument("--data-root", type=Path, help="where the rows go (default: data/ in the project)")
     task.add_argument("--fixture-rows", type=int, default=48, help="rows for smoke runs, 0 = none (default: 48)")
     return top
@@ -131,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         made_method = options.what == "method"
         root = options.root
         said = new_method(options.name, root, options.config_dir) if made_method else new_task(options, root)
-    except (Refused, NewTaskError, OSError) as error:
+    except (Refused, DataError, OSError) as error:
         print(f"new.py: {error}", file=sys.stderr)
         return 2
     print("\n".join(said))

@@ -1,29 +1,38 @@
-"""From a CSV or JSONL file to a task's YAML, its rows in the local layout and a small fixture (used by new.py)."""
+"""From a file of rows to a task's YAML, its rows in the local layout and a small fixture (used by new.py)."""
 
 from __future__ import annotations
 
-import csv
-import io
+import ast
 import json
 import random
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from scripts.new_rows import (
+    ANSWER_COLUMN,
+    ID_NAMES,
+    KINDS,
+    NewTaskError,
+    Row,
+    Table,
+    answer_column,
+    guess,
+    ids_of,
+    in_iob2,
+    labels_of,
+    missing,
+    name_of,
+    number,
+    table_of,
+    text_of,
+    word_column,
+)
+from scripts.new_texts import fixture, lines, task_yaml
+from tasks.reading import answer_texts, form_of
 
-Row = dict[str, Any]
-LABEL_NAMES = ("label", "labels", "target", "class", "answers", "answer")
-MOST_CLASSES = 20
-METRICS = {"classification": ["accuracy", "f1_macro"], "regression": ["pearson", "spearman"], "qa": ["f1", "em"]}
-ANSWER_COLUMN = {"classification": "label", "regression": "label", "qa": "answers"}
-
-
-class NewTaskError(ValueError):
-    """A file that cannot become a task; the message says where and what is wanted."""
+SQUAD = ("context", "question", "answers")  # rows with these are of SQuAD's form: its other columns are no text
 
 
 @dataclass
@@ -32,7 +41,7 @@ class Made:
 
     Attributes:
         texts: (kind of folder: config | data | fixture, path in it) -> text.
-        notes: what was seen in the file, to be said to the user.
+        notes: what was seen in the files and made of it, to be said before anything is written.
     """
 
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -44,38 +53,185 @@ def task_files(name: str, files: Mapping[str, Path], *, label: str | None, kind:
 
     Args:
         name: Its name; the task becomes `user/<name>`.
-        files: Split -> .csv or .jsonl file; `train` at least.
+        files: Split -> file in any form of tasks/reading.py; `train` at least.
         label: The column with the answer; None = found by its name, else the last column.
-        kind: `classification`, `regression` or `qa`; None = seen from the answers.
+        kind: One of `KINDS`; None = seen from the answers.
         fixture_rows: Rows copied for smoke runs.
 
     Raises:
-        NewTaskError: The file cannot be read, a row has no answer, or columns differ between rows.
+        NewTaskError, DataError: A file cannot be read, rows do not fit each other, or the kind is not clear.
     """
-    raw = {split: read(path) for split, path in files.items()}
-    answer = _answer_column(list(raw["train"][0]), label, files["train"])
-    values = [row[answer] for rows in raw.values() for row in rows]
-    kind = kind or _kind(answer, values)
-    splits = {split: _rows(rows, answer, kind, files[split]) for split, rows in raw.items()}
-    labels = _labels(splits["train"]) if kind == "classification" else []
-    for split, rows in splits.items():
-        strange = sorted({row["label"] for row in rows} - set(labels)) if labels else []
-        if strange:
-            raise NewTaskError(f"{files[split]}: labels {strange} are not among the training file's {labels}")
+    tables = {split: table_of(path) for split, path in files.items()}
+    train, made = tables["train"], Made()
+    answer = answer_column(train, label)
+    _same_columns(tables, answer)
+    _unpack(tables, answer)
+    why = "as asked for"
+    if kind is None:
+        kind, why = guess(answer, train.rows, train.path)
+    others = ", ".join(k for k in KINDS if k != kind)
+    made.notes.append(f"seen in {train.path.name}: {len(train.rows)} rows, a {kind} task ({why}; else --kind {others})")
+    _leave_out_unlabelled(tables, answer, kind, made)
+    splits = {split: _rows(table, answer, kind, made) for split, table in tables.items()}
+    labels = _labels(kind, splits, files)
     carved = _carve(splits)
-    texts = [column for column in splits["train"][0] if column not in ("idx", ANSWER_COLUMN[kind])]
-    made = Made()
-    made.texts["config", f"user/{name}.yaml"] = _yaml(name, kind, texts, labels, splits)
+    first = splits["train"][0]
+    texts = [column for column in first if column not in ("idx", "tokens", ANSWER_COLUMN[kind])]
+    made.texts["config", f"user/{name}.yaml"] = task_yaml(name, kind, texts, labels, splits)
     for split, rows in splits.items():
-        made.texts["data", f"user/{name}/{split}.jsonl"] = _lines(rows)
+        made.texts["data", f"user/{name}/{split}.jsonl"] = lines(rows)
     if fixture_rows:
-        made.texts["fixture", f"user/{name}.jsonl"] = _lines(_fixture(splits["train"], kind, fixture_rows))
-    seen = f"labels {labels}" if labels else f"answers in {answer!r}"
-    made.notes.append(f"read {len(values)} rows: {kind}, text from {', '.join(texts)}, {seen}")
+        made.texts["fixture", f"user/{name}.jsonl"] = lines(fixture(splits["train"], kind, fixture_rows))
+    seen = f"{'types' if kind == 'tagging' else 'labels'} {labels}" if labels else f"answers in {train.named[answer]!r}"
+    made.notes.append(f"text from {', '.join(texts) or 'the words'}; {seen}")
     if carved:
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
         made.notes.append(f"{' and '.join(carved)}: a tenth of the rows each, by a fixed permutation ({sizes})")
     return made
+
+
+def _same_columns(tables: Mapping[str, Table], answer: str) -> None:
+    """Files of one task have the training file's columns; one without the answer has no gold."""
+    wanted = set(tables["train"].rows[0])
+    for table in tables.values():
+        seen = set(table.rows[0])
+        if wanted - seen == {answer} and not seen - wanted:
+            for row in table.rows:
+                row[answer] = None
+        elif seen != wanted:
+            raise NewTaskError(
+                f"{table.path}: other columns than {tables['train'].path.name} (different: "
+                f"{', '.join(sorted(seen ^ wanted))})"
+            )
+
+
+def _unpack(tables: Mapping[str, Table], answer: str) -> None:
+    """Answers that a CSV cell holds as the text of a list or mapping (`{"text": [...]}`) are that list or mapping."""
+    for table in (t for t in tables.values() if form_of(t.path) in (".csv", ".tsv")):
+        for place, row in enumerate(table.rows, start=1):
+            cell = row[answer]
+            if not (isinstance(cell, str) and cell[:1] in "[{" and cell[-1:] in "]}" and len(cell) > 1):
+                continue
+            for read in (json.loads, ast.literal_eval):
+                try:
+                    row[answer] = read(cell)
+                    break
+                except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+                    continue
+            else:
+                if cell.startswith(("{'text'", '{"text"')):
+                    raise NewTaskError(
+                        f"{table.path}: row {place}: {cell[:40]!r} in {answer!r} is the text of a mapping that cannot "
+                        "be read; write the rows as JSON lines"
+                    )
+
+
+def _leave_out_unlabelled(tables: dict[str, Table], answer: str, kind: str, made: Made) -> None:
+    """A file without any gold is left out and named; a row without an answer among others that have one is refused."""
+    trained = {name_of(row[answer]) for row in tables["train"].rows if not isinstance(row[answer], list | dict)}
+    for split, table in list(tables.items()):
+        values = [row[answer] for row in table.rows]
+        bare = [place for place, value in enumerate(values, start=1) if missing(value)]
+        hidden = {name_of(v) for v in values} == {"-1"} and "-1" not in trained if not bare else False
+        if split != "train" and (len(bare) == len(values) or hidden):
+            made.notes.append(
+                f"{table.path.name}: no row has an answer in {answer!r}: {split} is left out, never scored"
+            )
+            del tables[split]
+        elif bare and kind == "tagging":
+            kept = [row for row in table.rows if row[answer]]
+            words = [place for place in bare if any(isinstance(v, list) and v for v in table.rows[place - 1].values())]
+            if words:
+                raise NewTaskError(f"{table.path}: row {words[0]} has words but no tags in {answer!r}")
+            made.notes.append(f"{table.path.name}: {len(bare)} sentences without words left out")
+            table.rows[:] = kept
+        elif bare and isinstance(values[bare[0] - 1], list | dict):
+            table.rows[:] = [row for row in table.rows if not missing(row[answer])]
+            made.notes.append(f"{table.path.name}: {len(bare)} questions without an answer left out")
+        elif bare:
+            raise NewTaskError(f"{table.path}: row {bare[0]} has no answer in {answer!r} ({values[bare[0] - 1]!r})")
+
+
+def _rows(table: Table, answer: str, kind: str, made: Made) -> list[Row]:
+    """Rows with text columns as strings, the answer under the name that tasks of this kind use, and an `idx`."""
+    ids, said = ids_of(table)
+    made.notes += [note for note in (*table.notes, said) if note]
+    if kind == "tagging":
+        return _tagged(table, answer, ids, made)
+    columns = [column for column in table.rows[0] if column not in (answer, *ID_NAMES)]
+    if kind == "qa" and set(SQUAD) <= set(table.rows[0]):
+        dropped = [column for column in columns if column not in SQUAD]
+        columns = ["question", "context"]
+        made.notes += [f"{table.path.name}: SQuAD's form; left out: {', '.join(dropped)}"] if dropped else []
+    taken = [column for column in columns if column in ("label", "answers")]
+    if taken:
+        raise NewTaskError(
+            f"{table.path}: column {taken[0]!r} would stand where the answer {table.named[answer]!r} is kept; "
+            "rename it or leave it out"
+        )
+    if not columns:
+        raise NewTaskError(f"{table.path}: no text column beside the answer {table.named[answer]!r}")
+    rows = []
+    for place, (own, row) in enumerate(zip(ids, table.rows, strict=True), start=1):
+        where = f"{table.path}: row {place}"
+        text = {column: text_of(row[column], f"{where}: {table.named[column]!r}") for column in columns}
+        rows.append({"idx": own, **text, ANSWER_COLUMN[kind]: _answer(row[answer], kind, where, answer)})
+    return rows
+
+
+def _answer(value: Any, kind: str, where: str, column: str) -> Any:
+    """An answer in the form of its kind."""
+    if kind == "regression":
+        if (found := number(value)) is None:
+            raise NewTaskError(f"{where}: {str(value)[:60]!r} in {column!r} is not a number")
+        return found
+    if kind == "classification":
+        if isinstance(value, list | Mapping):
+            raise NewTaskError(f"{where}: {str(value)[:60]!r} in {column!r}: one class a row is wanted")
+        return name_of(value)  # classes by name: an integer would be read as an id
+    texts = answer_texts(value)
+    texts = texts if isinstance(texts, list) else [texts]
+    if any(isinstance(text, list | Mapping) for text in texts):
+        raise NewTaskError(f"{where}: {str(value)[:60]!r} in {column!r}: a text or a list of texts is wanted")
+    return [str(text) for text in texts]
+
+
+def _tagged(table: Table, answer: str, ids: Sequence[Any], made: Made) -> list[Row]:
+    """Sentences as words and IOB2 tags; those without words are left out and counted."""
+    words = next((name for row in table.rows if (name := word_column(row, answer))), None)
+    if words is None:
+        raise NewTaskError(
+            f"{table.path}: no column of words beside the tags in {table.named[answer]!r} (lists of one length)"
+        )
+    kept = [(own, row) for own, row in zip(ids, table.rows, strict=False) if row[words]]
+    if len(kept) < len(table.rows):
+        made.notes.append(f"{table.path.name}: {len(table.rows) - len(kept)} sentences without words left out")
+    tags, scheme = in_iob2([row for _, row in kept], words, answer, table.path)
+    if scheme:
+        made.notes.append(f"{table.path.name}: tags brought from {scheme} to IOB2")
+    if not any(tag != "O" for sentence in tags for tag in sentence):
+        raise NewTaskError(f"{table.path}: {len(tags)} sentences without a single entity: every tag is O")
+    return [
+        {"idx": own, "tokens": row[words], "ner_tags": sentence}
+        for (own, row), sentence in zip(kept, tags, strict=True)
+    ]
+
+
+def _labels(kind: str, splits: Mapping[str, list[Row]], files: Mapping[str, Path]) -> list[str]:
+    """Classes or entity types of the training rows; the other files may have no others."""
+    if kind not in ("classification", "tagging"):
+        return []
+    found = {
+        split: {row["label"] for row in rows}
+        if kind == "classification"
+        else {tag[2:] for row in rows for tag in row["ner_tags"] if tag != "O"}
+        for split, rows in splits.items()
+    }
+    labels = labels_of(found["train"]) if kind == "classification" else sorted(found["train"])
+    for split, seen in found.items():
+        if strange := sorted(seen - set(labels)):
+            raise NewTaskError(f"{files[split]}: labels {strange} are not among the training file's {labels}")
+    return labels
 
 
 def _carve(splits: dict[str, list[Row]]) -> list[str]:
@@ -83,170 +239,14 @@ def _carve(splits: dict[str, list[Row]]) -> list[str]:
 
     Without test rows a protocol reports on given validation rows, so those alone are enough.
     """
-    missing = [] if "validation" in splits else ["validation", *(["test"] if "test" not in splits else [])]
+    missing_splits = [] if "validation" in splits else ["validation", *(["test"] if "test" not in splits else [])]
     rows = list(splits["train"])
-    random.Random(0).shuffle(rows)
+    places = list(range(len(rows)))
+    random.Random(0).shuffle(places)
     size = max(1, len(rows) // 10)
-    if missing and len(rows) < 2 * len(missing) + 1:
-        raise NewTaskError(f"{len(rows)} rows are too few to carve {' and '.join(missing)} rows from; give them")
-    for split in missing:
-        splits[split], rows = rows[:size], rows[size:]
-    splits["train"] = sorted(rows, key=lambda row: row["idx"]) if missing else splits["train"]
-    return missing
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of a .csv (with a header line) or .jsonl file, all with the same columns."""
-    if not path.is_file():
-        raise NewTaskError(f"{path}: there is no such file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise NewTaskError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    if path.suffix == ".csv":
-        rows: list[Row] = list(csv.DictReader(io.StringIO(text, newline="")))
-    elif path.suffix == ".jsonl":
-        rows = _json_rows(text, path)
-    else:
-        raise NewTaskError(f"{path}: {path.suffix or 'no suffix'}; a .csv with a header line or a .jsonl is wanted")
-    if not rows:
-        raise NewTaskError(f"{path}: no rows")
-    for number, row in enumerate(rows, start=1):
-        if set(row) != set(rows[0]) or None in row.values():
-            raise NewTaskError(f"{path}: row {number} has other columns than row 1 ({', '.join(map(str, rows[0]))})")
-    return [{_field(column): value for column, value in row.items()} for row in rows]
-
-
-def _json_rows(text: str, path: Path) -> list[Row]:
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line) if line.strip() else None
-        except json.JSONDecodeError as error:
-            raise NewTaskError(f"{path}:{number}: not JSON ({error.msg}); one object a line is wanted") from None
-        if row is not None and not isinstance(row, dict):
-            raise NewTaskError(f"{path}:{number}: {type(row).__name__}; one object a line is wanted")
-        rows += [row] if row is not None else []
-    return rows
-
-
-def _field(column: str | None) -> str:
-    """A column's name as a field of a format string."""
-    return re.sub(r"\W+", "_", str(column).strip()).strip("_").lower() or "column"
-
-
-def _answer_column(columns: Sequence[str], label: str | None, path: Path) -> str:
-    if label is not None:
-        if _field(label) not in columns:
-            raise NewTaskError(f"{path}: no column {label!r}; there are {', '.join(columns)}")
-        return _field(label)
-    if len(columns) < 2:
-        raise NewTaskError(f"{path}: one column ({columns[0]}); a text and an answer are wanted")
-    return next((name for name in LABEL_NAMES if name in columns), columns[-1])
-
-
-def _kind(answer: str, values: Sequence[Any]) -> str:
-    """Lists or many different words are answers; numbers with many values are scores; few values are classes."""
-    if answer == "answers" or any(isinstance(value, list) for value in values):
-        return "qa"
-    different = {str(value) for value in values}
-    if len(different) <= min(MOST_CLASSES, max(2, len(values) // 2)) and not any(_broken(v) for v in values):
-        return "classification"
-    return "regression" if all(_number(value) is not None for value in values) else "qa"
-
-
-def _broken(value: Any) -> bool:
-    """Whether a value is a number with a fraction: a score, not a class."""
-    number = _number(value)
-    return number is not None and not number.is_integer()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _rows(rows: Sequence[Row], answer: str, kind: str, path: Path) -> list[Row]:
-    """Rows with text columns as strings, the answer under the name that tasks of this kind use, and an `idx`."""
-    made = []
-    for number, row in enumerate(rows):
-        value = row[answer]
-        if value in (None, "", []):
-            raise NewTaskError(f"{path}: row {number + 1} has no answer in {answer!r}")
-        if kind == "regression" and _number(value) is None:
-            raise NewTaskError(f"{path}: row {number + 1}: {value!r} in {answer!r} is not a number")
-        # classes by name: an integer would be read as an id
-        forms: dict[str, Any] = {"regression": _number(value), "classification": _name(value)}
-        forms["qa"] = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-        text = {
-            column: str(other) for column, other in row.items() if column not in (answer, "idx", "label", "answers")
-        }
-        made.append({"idx": number, **text, ANSWER_COLUMN[kind]: forms[kind]})
-    if len(made[0]) == 2:
-        raise NewTaskError(f"{path}: no text column beside the answer {answer!r}")
-    return made
-
-
-def _name(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value).strip()
-
-
-def _labels(rows: Sequence[Row]) -> list[str]:
-    """Class names, in order of their numbers where they are numbers."""
-    names = {row["label"] for row in rows}
-    if len(names) < 2:
-        raise NewTaskError(f"one label only, {sorted(names)}: a classification needs two or more")
-    return sorted(names, key=lambda name: (_number(name) is None, _number(name) or 0.0, name))
-
-
-def _yaml(name: str, kind: str, texts: list[str], labels: list[str], splits: Mapping[str, list[Row]]) -> str:
-    """The task's YAML, in the form of the others in conf/task."""
-    shown = [("{" + texts[0] + "}")] if len(texts) == 1 else [f"{column}: {{{column}}}" for column in texts]
-    form = {"classification": "label", "regression": "number", "qa": "answers"}[kind]
-    config: dict[str, Any] = {
-        "name": f"user/{name}",
-        "kind": kind,
-        "version": 1,
-        "about": f"made by scripts/new.py from {len(splits['train'])} training rows",
-        "columns": {**dict.fromkeys(texts, "text"), ANSWER_COLUMN[kind]: form},
-    }
-    if kind == "classification":
-        words = [label.lower().replace("_", " ") for label in labels]
-        words = words if len(set(words)) == len(words) else labels
-        config |= {"labels": labels, "label_words": {"default": words}}
-    config["templates"] = {"default": " ".join(f"{column}: {{{column}}}" for column in texts)}
-    if kind != "qa":  # an encoder reads one text or a pair
-        config["segments"] = {"default": [shown[0], " ".join(shown[1:])] if len(shown) > 1 else shown}
-    metrics = METRICS[kind]
-    config |= {
-        "decoder_cue": "answer:" if kind == "qa" else "label:",
-        "split_rule": "official",
-        "metrics": metrics,
-        "select_metric": {"default": metrics[0]},
-        "report_metric": {"default": metrics[0]},
-        "families": ["t5", "llama"] if kind == "qa" else ["t5", "llama", "encoder"],
-        "rows": {split: len(rows) for split, rows in splits.items()},
-    }
-    return f"# {config['about']}\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _fixture(rows: Sequence[Row], kind: str, count: int) -> list[Row]:
-    """A few training rows, classes in turn, half of them for training and a quarter for each other split."""
-    chosen = list(rows)
-    if kind == "classification":
-        place: Counter[str] = Counter()
-        ranked: list[tuple[int, int, Row]] = []
-        for row in rows:
-            ranked.append((place[row["label"]], len(ranked), row))
-            place[row["label"]] += 1
-        chosen = [row for _, _, row in sorted(ranked, key=lambda item: item[:2])]
-    chosen = chosen[:count]
-    half, quarter = len(chosen) // 2, len(chosen) // 4
-    names = ["train"] * (len(chosen) - 2 * quarter) + ["validation"] * quarter + ["test"] * quarter
-    return [{"_split": split, **row} for split, row in zip(names, chosen, strict=True)] if half else []
-
-
-def _lines(rows: Sequence[Row]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if missing_splits and len(rows) < 2 * len(missing_splits) + 1:
+        raise NewTaskError(f"{len(rows)} rows are too few to carve {' and '.join(missing_splits)} rows from; give them")
+    for split in missing_splits:
+        splits[split], places = [rows[i] for i in places[:size]], places[size:]
+    splits["train"] = [rows[i] for i in sorted(places)]
+    return missing_splits

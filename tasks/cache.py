@@ -15,10 +15,11 @@ from typing import Any
 from tasks import sources
 from tasks.config import DataConfig, TaskConfig
 from tasks.errors import DataError, SourceUnavailable
-from tasks.local import local_files, read_rows
+from tasks.local import local_files, passed_over
+from tasks.reading import read_rows
 from tasks.rows import canonical, content_sha256
 
-FORMAT = 1  # raised when what is kept on disk changes its shape
+FORMAT = 2  # raised when what is kept on disk, or the rules by which it was read, change
 
 
 @dataclass
@@ -126,10 +127,11 @@ class _Read:
 def _read(task: TaskConfig, data: DataConfig, source: str, cache_root: str | Path) -> _Read:
     """Canonical rows of every labelled official split."""
     raw, place, fingerprint, notes = _raw(task, data, source, cache_root)
-    splits = {split: canonical(task, split, rows, place(split)) for split, rows in raw.items()}
+    splits = {split: canonical(task, split, rows, place(split), notes) for split, rows in raw.items()}
     kept = {split: rows for split, rows in splits.items() if rows}
-    if not kept:
-        raise DataError(f"{task.name}: {source} gave no labelled rows (splits without labels: {list(splits)})")
+    if not kept or ("train" in splits and "train" not in kept):
+        bare = [split for split in splits if split not in kept]
+        raise DataError(f"{'; '.join(map(place, bare))}: no labelled rows ({'; '.join(notes)}); {task.name} needs some")
     return _Read(kept, fingerprint, notes)
 
 
@@ -146,6 +148,7 @@ def _raw(task: TaskConfig, data: DataConfig, source: str, cache_root: str | Path
     if source == "local":
         files = local_files(task, str(data.root))
         digests = {split: sources.sha256_of(path) for split, path in files.items()}
-        return {s: read_rows(p) for s, p in files.items()}, lambda s: str(files[s]), digests, []
+        others = passed_over(task, str(data.root), files)
+        return {s: read_rows(p) for s, p in files.items()}, lambda s: str(files[s]), digests, [others] if others else []
     loaded = sources.load_package(task, cache_root) if source == "package" else sources.load_fixture(task)
     return loaded.splits, lambda s: f"{loaded.revision}, split {s}", loaded.fingerprint, []

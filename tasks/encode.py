@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.errors import DataError
 from tasks.examples import Example
+from tasks.plain import PlainText
 
 IGNORE = -100  # the label of what no loss is taken over
 BATCH = 1000
@@ -29,6 +30,7 @@ class Encoded:
         tags: tagging: tag id at the first sub-token of each word, -100 elsewhere.
         word_starts: tagging: position of each kept word's first sub-token.
         lost_words: tagging: words that truncation dropped (their gold entities still count).
+        tokens: tokens of the source (an encoder: of its longest sequence) before truncation.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Encoded:
     tags: list[int] = field(default_factory=list)
     word_starts: list[int] = field(default_factory=list)
     lost_words: int = 0
+    tokens: int = 0
 
 
 def encode(examples: Iterable[Example], tokenizer: Any, **options: Any) -> list[Encoded]:
@@ -79,17 +82,16 @@ def encode_batches(
             f"tagging needs to know which word a token belongs to, and {type(tokenizer).__name__} does not tell (it is "
             "a slow tokenizer); give a folder with tokenizer.json, or another task"
         )
+    plain = PlainText(tokenizer)
     answers: AnswerEncoder | None = None
     tag_ids = {name: i for i, name in enumerate(tag_names)}
     for batch in _batches(examples):
         if answers is None and family != "encoder":
             answers = AnswerEncoder(tokenizer, family, answer_eos, spaced=batch[0].suffix.endswith(" "))
         if answers is None:
-            yield _encoder_batch(batch, tokenizer, max_source_length, tag_ids)
+            yield _encoder_batch(batch, plain, max_source_length, tag_ids)
         else:
-            for encoded in (
-                made := _text_batch(batch, tokenizer, family, max_source_length, max_target_length, answers)
-            ):
+            for encoded in (made := _text_batch(batch, plain, family, max_source_length, max_target_length, answers)):
                 if source_tokens and len(encoded.source) > source_tokens:
                     encoded.source, encoded.truncated = encoded.source[:source_tokens], True
             yield made
@@ -106,8 +108,9 @@ def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
         yield batch
 
 
-def _ids(tokenizer: Any, texts: list[str], special: bool) -> list[list[int]]:
+def _ids(plain: PlainText, texts: list[str], special: bool) -> list[list[int]]:
     """Token ids without truncation, straight from the Rust tokenizer: no offsets, no masks, every core."""
+    tokenizer = plain.for_texts(texts)
     if not getattr(tokenizer, "is_fast", False):  # ByT5 has no other: one text at a time
         return [list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]) for text in texts]
     backend = tokenizer.backend_tokenizer
@@ -123,18 +126,18 @@ class AnswerEncoder:
     """
 
     def __init__(self, tokenizer: Any, family: str, eos: bool, spaced: bool = False) -> None:
-        self.tokenizer = tokenizer
+        self.plain = PlainText(tokenizer)
         self.end = [tokenizer.eos_token_id] if eos else []
         self.cache: dict[str, list[int]] = {}
         self.sets: dict[tuple[str, ...], list[list[int]]] = {}
         # SentencePiece tokenizers with a dummy prefix put the space there themselves
-        first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["a"], special=False)[0])[0]
+        first = tokenizer.convert_ids_to_tokens(_ids(self.plain, ["a"], special=False)[0])[0]
         self.lead = " " if family == "llama" and not spaced and not first.startswith("▁") else ""
 
     def __call__(self, answers: list[str]) -> list[list[int]]:
         """Ids of each answer, EOS included where answers end with it."""
         new = sorted({a for a in answers if a not in self.cache})
-        for answer, ids in zip(new, _ids(self.tokenizer, [self.lead + a for a in new], special=False), strict=True):
+        for answer, ids in zip(new, _ids(self.plain, [self.lead + a for a in new], special=False), strict=True):
             self.cache[answer] = ids + self.end
         return [list(self.cache[a]) for a in answers]
 
@@ -147,25 +150,48 @@ class AnswerEncoder:
         return [list(ids) for ids in self.sets[answers]]
 
 
+def told_apart(words: Sequence[str], tokenizer: Any, family: str, answer_eos: bool) -> str:
+    """Why the model could not tell some answers apart by their token ids; empty where it can.
+
+    Two words of the same ids tie in every ranking. Where answers do not end with EOS, a word that begins another
+    one's ids wins over it whatever the model thinks: a longer sequence is never more probable than its beginning.
+    """
+    if family == "encoder":
+        return ""
+    found: dict[str, list[int]] = dict(
+        zip(words, AnswerEncoder(tokenizer, family, answer_eos)(list(words)), strict=True)
+    )
+    said = []
+    for place, one in enumerate(words):
+        for other in words[place + 1 :]:
+            short, long = sorted((one, other), key=lambda word: len(found[word]))
+            if found[short] == found[long]:
+                said.append(f"{one!r} and {other!r} have the same token ids {found[one]}")
+            elif found[short] == found[long][: len(found[short])]:
+                said.append(f"the token ids of {short!r} {found[short]} begin those of {long!r} {found[long]}")
+    return "; ".join(said[:5]) + (f"; and {len(said) - 5} more pairs" if len(said) > 5 else "")
+
+
 def _text_batch(
     batch: list[Example],
-    tokenizer: Any,
+    plain: PlainText,
     family: str,
     max_source_length: int,
     max_target_length: int | None,
     answers: AnswerEncoder,
 ) -> list[Encoded]:
     """Text-to-text examples of T5 and LLaMA."""
-    sources = _ids(tokenizer, [e.source for e in batch], special=True)
+    sources = _ids(plain, [e.source for e in batch], special=True)
     distinct = sorted({e.suffix for e in batch if e.suffix})
-    suffixes = dict(zip(distinct, _ids(tokenizer, distinct, special=False), strict=True)) | {"": []}
+    suffixes = dict(zip(distinct, _ids(plain, distinct, special=False), strict=True)) | {"": []}
     targets = answers([e.target for e in batch])
-    eos = tokenizer.eos_token_id
+    eos = plain.tokenizer.eos_token_id
     out = []
     for example, ids, target in zip(batch, sources, targets, strict=True):
         ids = ids[:-1] if ids and ids[-1] == eos else ids
         end = [eos] if family == "t5" else []
-        truncated = len(ids) + len(end) > max_source_length
+        tokens = len(ids) + len(end)
+        truncated = tokens > max_source_length
         if truncated:
             tail = suffixes[example.suffix] + end
             body = ids[: len(ids) - len(suffixes[example.suffix])]
@@ -174,17 +200,19 @@ def _text_batch(
             source = ids + end
         if max_target_length and len(target) > max_target_length:
             target, truncated = target[: max_target_length - 1] + answers.end, True
-        encoded = Encoded(example.id, source, target, answers.choices(example.choices), example.label, truncated)
-        out.append(encoded)
+        choices = answers.choices(example.choices)
+        out.append(Encoded(example.id, source, target, choices, example.label, truncated, tokens=tokens))
     return out
 
 
-def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:
+def _encoder_batch(batch: list[Example], plain: PlainText, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:
     """Sequences of BERT-type models: special tokens by the tokenizer, the longer text is cut first."""
     if batch[0].words:
+        tokenizer = plain.for_texts(word for e in batch for word in e.words)
         return _tagged_batch(batch, tokenizer, max_length, tag_ids)
     flat = [pair for e in batch for pair in e.segments]
     firsts, seconds = [a for a, _ in flat], [b for _, b in flat]
+    tokenizer = plain.for_texts([*firsts, *seconds])
     pairs = {"text_pair": seconds} if seconds[0] is not None else {}
     whole = tokenizer(firsts, **pairs, verbose=False)
     cut = tokenizer(firsts, **pairs, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
@@ -193,8 +221,11 @@ def _encoder_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_id
         span = slice(at, at + len(example.segments))
         at = span.stop
         ids, types = cut["input_ids"][span], cut["token_type_ids"][span]
-        truncated = any(len(w) > len(c) for w, c in zip(whole["input_ids"][span], ids, strict=True))
-        out.append(Encoded(example.id, label=example.label, truncated=truncated, segments=ids, token_types=types))
+        lengths = [len(w) for w in whole["input_ids"][span]]
+        truncated = any(length > len(c) for length, c in zip(lengths, ids, strict=True))
+        made = Encoded(example.id, label=example.label, truncated=truncated, segments=ids, token_types=types)
+        made.tokens = max(lengths, default=0)
+        out.append(made)
     return out
 
 
@@ -210,7 +241,10 @@ def _tagged_batch(batch: list[Example], tokenizer: Any, max_length: int, tag_ids
     got = tokenizer(
         sentences, is_split_into_words=True, truncation=True, max_length=max_length, return_token_type_ids=True
     )
-    return [_tagged(e, got, row, tag_ids) for row, e in enumerate(batch)]
+    made = [_tagged(e, got, row, tag_ids) for row, e in enumerate(batch)]
+    for encoded, ids in zip(made, whole["input_ids"], strict=True):
+        encoded.tokens = len(ids)
+    return made
 
 
 def _tagged(example: Example, got: Any, row: int, tag_ids: dict[str, int]) -> Encoded:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LISTS = ("source", "target", "tags", "word_starts")  # one list of ids per example
 NESTED = ("choices", "segments", "token_types")  # several lists of ids per example
-SCALARS = ("truncated", "lost_words")
+SCALARS = ("truncated", "lost_words", "tokens")
 
 
 @dataclass
@@ -57,6 +57,11 @@ class EncodedSplit(Sequence[Encoded]):
         self.truncated_share = float(self._scalars["truncated"].mean()) if len(self._ids) else 0.0
         self.lost_words = int(self._scalars["lost_words"].sum())
 
+    @property
+    def cut_from(self) -> np.ndarray:
+        """Tokens that each truncated example had before it was cut, sorted."""
+        return np.sort(self._scalars["tokens"][np.asarray(self._scalars["truncated"])])
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -91,6 +96,7 @@ class EncodedSplit(Sequence[Encoded]):
             label=None if self._kind == "none" else int(value) if self._kind == "int" else float(value),
             truncated=bool(self._scalars["truncated"][at]),
             lost_words=int(self._scalars["lost_words"][at]),
+            tokens=int(self._scalars["tokens"][at]),
             source=self._lists["source"][at],
             target=self._lists["target"][at],
             tags=self._lists["tags"][at],
@@ -134,6 +140,7 @@ def _batch_arrays(batch: list[Encoded]) -> dict[str, np.ndarray]:
         "label": np.array([0.0 if e.label is None else e.label for e in batch], dtype=np.float64),
         "truncated": np.array([e.truncated for e in batch], dtype=bool),
         "lost_words": np.array([e.lost_words for e in batch], dtype=np.int32),
+        "tokens": np.array([e.tokens for e in batch], dtype=np.int32),
     }
     for name in LISTS:
         lists = [getattr(e, name) for e in batch]

@@ -122,10 +122,10 @@ def fixture_file(task: TaskConfig) -> Path:
 
 def load_fixture(task: TaskConfig) -> Loaded:
     """Small rows written for this project; each line carries its split under ``_split``."""
-    from tasks.local import read_jsonl
+    from tasks.reading import read_rows
 
     splits: dict[str, Rows] = {}
-    for row in read_jsonl(fixture_file(task)):
+    for row in read_rows(fixture_file(task)):
         splits.setdefault(row.pop("_split"), []).append(row)
     digest = sha256_of(fixture_file(task))
     return Loaded(splits, "fixture", fixture_revision(task), {"fixture": digest})

@@ -16,7 +16,7 @@ from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.fewshot import REGRESSION_BORDER, draw_per_class, draw_total
 from tasks.local import local_files, local_revision
-from tasks.rows import label_column
+from tasks.rows import gold_column, label_column
 from tasks.splits import WHOLE, Part, parts_of, replace_missing, too_small
 from tasks.templates import Template
 
@@ -61,6 +61,11 @@ class Examples(Sequence[Example]):
         example = self.template(row, variant)
         return replace(example, id=f"{example.id}/{variant}") if variant else example
 
+    def contents(self, columns: Sequence[str]) -> list[str]:
+        """The text of every row in some columns, as one comparable string."""
+        values = self.rows[sorted({row for row, _ in self.items})]
+        return [repr(row) for row in zip(*(values[column] for column in columns), strict=True)]
+
     def take(self, positions: Sequence[int]) -> Examples:
         """The examples at ``positions`` of this split, in that order."""
         return Examples(self.rows, [self.items[p] for p in positions], self.template)
@@ -71,7 +76,8 @@ class TaskData:
     """Examples by role and the report that goes into the record.
 
     ``report`` holds: source, revision, fingerprint, sha256, rows (by role), official_rows, licence, fixture (bool),
-    select_split, report_split, verdicts (what a table must say of these data), notes (lines to print).
+    select_split, report_split, official_split (by role), shared_with_train (rows by role), verdicts (what a table must
+    say of these data), notes (lines to print).
     """
 
     splits: dict[str, Examples]
@@ -119,9 +125,9 @@ def load_task(
     source, revision = official.source, official.revision  # the Hub may have failed after it was found reachable
     sizes = {split: len(rows) for split, rows in official.splits.items()}
     rows = official.joined() if protocol.split == WHOLE else official
-    splits, verdicts = _split(task, protocol, rows, template, seed, lenient=source in ("local", "fixture"))
+    splits, verdicts, places = _split(task, protocol, rows, template, seed, lenient=source in ("local", "fixture"))
     verdicts = _count_verdicts(task, source, sizes) + verdicts
-    report = {
+    report: dict[str, Any] = {
         "source": source,
         "revision": revision,
         "fingerprint": official.fingerprint,
@@ -133,17 +139,44 @@ def load_task(
         "select_split": protocol.select_split if protocol.select_split in splits else protocol.report_split,
         "report_split": protocol.report_split if protocol.report_split in splits else "validation",
         "verdicts": verdicts,
-        "notes": [f"data: {task.name} from {source} ({revision})", *official.notes, *verdicts],
     }
+    shared = shared_with_train(task, splits)
+    report |= {"official_split": places, "shared_with_train": shared}
+    report["notes"] = [
+        f"data: {task.name} from {source} ({revision})",
+        *official.notes,
+        *_reported(report, protocol, official),
+        *(f"{count} of {report['rows'][role]} {role} rows are training rows too" for role, count in shared.items()),
+        *verdicts,
+    ]
     if os.environ.get("RANK", "0") == "0":
-        print("\n".join(str(note) for note in report["notes"]), flush=True)  # type: ignore[attr-defined]
+        print("\n".join(str(note) for note in report["notes"]), flush=True)
     return TaskData(splits, report)
+
+
+def _reported(report: dict[str, Any], protocol: ProtocolConfig, official: Official) -> list[str]:
+    """What is reported, where that is not the split that a reader would expect."""
+    role = report["report_split"]
+    bare = any("without gold" in note for note in official.notes)
+    if role == protocol.report_split and not bare:
+        return []
+    return [f"reported: the {role} role, rows of the official {report['official_split'][role]} split, which has gold"]
+
+
+def shared_with_train(task: TaskConfig, splits: dict[str, Examples]) -> dict[str, int]:
+    """Role -> rows whose text (every column but the gold) a training row has as well; roles without any left out."""
+    if "train" not in splits:
+        return {}
+    columns = [c for c in task.columns if c != gold_column(task)]
+    trained = set(splits["train"].contents(columns))
+    found = {role: sum(c in trained for c in splits[role].contents(columns)) for role in splits if role != "train"}
+    return {role: count for role, count in found.items() if count}
 
 
 def _split(
     task: TaskConfig, protocol: ProtocolConfig, official: Official, template: Template, seed: int, lenient: bool
-) -> tuple[dict[str, Examples], list[str]]:
-    """Examples by role, and what a table must say of the split."""
+) -> tuple[dict[str, Examples], list[str], dict[str, str]]:
+    """Examples by role, what a table must say of the split, and the official split of each role."""
     sizes = {split: len(rows) for split, rows in official.splits.items()}
     verdicts: list[str] = []
     base = {split: Part(split) for split in sizes}
@@ -169,7 +202,7 @@ def _split(
     empty = [role for role, examples in made.items() if not len(examples)]
     if empty:
         raise DataError(f"{task.name}: the split {empty[0]!r} is empty under protocol={protocol.name}, sizes {sizes}")
-    return made, verdicts + ([why] if why else [])
+    return made, verdicts + ([why] if why else []), {role: split for role, (split, _) in rows.items()}
 
 
 def _through(part: Part, base: dict[str, Part], sizes: dict[str, int], official: Official) -> tuple[str, list[int]]:

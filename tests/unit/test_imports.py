@@ -17,7 +17,8 @@ ALLOWED = {
     # fetching and the sources' errors are shared; a method is known by its contract alone
     "backbones": {"backbones", "methods.base", "methods.source", "tasks.fetch", "tasks.errors", "tasks.sources"},
     # rows of local files are read where other people's predictions are matched by content (results.adopt)
-    "results": {"results", "tasks.scoring", "tasks.config", "tasks.errors", "tasks.local", "tasks.rows", "conf"},
+    "results": {"results", "conf"}
+    | {f"tasks.{name}" for name in ("scoring", "config", "errors", "local", "reading", "rows")},
     "runners": {"runners", "methods", "tasks", "backbones", "results", "conf", "hydra_plugins"},
     # conf/launch.py hands a point to the runner; what composes and names stays free of torch (below)
     "conf": {"conf", "results", "tasks", "backbones.config", "runners.config", "runners.job"},

@@ -156,9 +156,9 @@ def test_kinds_are_seen_from_the_answers(
         ("a,label\nx,1\ny,1\n", ".csv", "one label only"),
         ("a,label\nx,1\ny,2\n", ".csv", "too few to carve"),
         ('{"a": 1}\n{"a": \n', ".jsonl", "rows.jsonl:2: not JSON"),
-        ("[1]\n", ".jsonl", "one object a line"),
+        ("[1]\n", ".jsonl", "one JSON object a line"),
         ("a\nb\n", ".csv", "one column"),
-        ("a,b\n1,2\n", ".txt", "a .csv with a header line or a .jsonl"),
+        ("a,b\n1,2\n", ".xlsx", ".xlsx is not read here; wanted: .jsonl, .json, .csv"),
     ],
 )
 def test_bad_files_are_refused_with_the_place(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from results.bootstrap import Sums
-from runners.verdicts import constant, learned, over_budget, rates, standard_error
+from runners.verdicts import ceiling, constant, invalid_answers, learned, over_budget, standard_error, truncation
 from tasks.metrics import Prediction
 
 
@@ -39,11 +39,19 @@ def test_a_baseline_that_is_not_known_is_not_judged() -> None:
     assert learned(0.9, 0.05, None, None, "accuracy") == []
 
 
-def test_invalid_and_truncated_rates() -> None:
-    assert levels(rates(0.0, 0.0)) == {"truncated": "ok", "invalid_answers": "ok"}
-    assert levels(rates(0.2, 0.01)) == {"truncated": "note", "invalid_answers": "note"}
-    assert levels(rates(0.0, 0.2))["invalid_answers"] == "warning"
-    assert levels(rates(0.0, None)) == {"truncated": "ok"}
+def test_invalid_answers_and_truncated_rows_say_how_many_and_from_what() -> None:
+    assert [levels(invalid_answers(share))["invalid_answers"] for share in (0.0, 0.01, 0.2)] == [
+        "ok",
+        "note",
+        "warning",
+    ]
+    assert invalid_answers(None) == []
+    assert truncation("test", [], 100, 256)["level"] == "ok"
+    assert truncation("test", [300], 100, 256)["level"] == "note"
+    said = truncation("train", [300, 1500, 1873], 100, 256)
+    assert said["level"] == "warning" and said["rate"] == 0.03
+    assert "3 of 100 train sources (3.0 %) were cut from 1500 tokens (median) and up to 1873 to 256" in said["message"]
+    assert "f1 97.0" in ceiling("test", {"f1": 0.97})["message"]
 
 
 def test_a_method_over_its_budget_says_so() -> None:
