@@ -175,27 +175,36 @@ class Ledger:
 
     def read(self) -> tuple[list[dict[str, Any]], list[Broken]]:
         """Every readable record and every folder that could not be read."""
-        records, broken = [], []
+        found = self.entries()
+        records = [entry for _, entry in found if not isinstance(entry, Broken)]
+        return records, [entry for _, entry in found if isinstance(entry, Broken)]
+
+    def entries(self) -> list[tuple[Path, dict[str, Any] | Broken]]:
+        """Every run folder with its record, or with why it could not be read."""
+        found: list[tuple[Path, dict[str, Any] | Broken]] = []
         for folder in self.folders():
             try:
                 record = Run(folder).record()
-            except (ValueError, OSError) as error:
-                broken.append(Broken(folder, str(error)))
+            except (ValueError, OSError, RecursionError) as error:
+                found.append((folder, Broken(folder, (str(error).splitlines() or ["not readable"])[0][:300])))
                 continue
-            if record is None:
-                if (folder / "config.yaml").exists() and not Run(folder).is_held():
-                    broken.append(Broken(folder, "no record.json"))
-                continue
-            records.append(record)
+            if record is not None:
+                found.append((folder, record))
+            elif (folder / "config.yaml").exists() and not Run(folder).is_held():
+                found.append((folder, Broken(folder, "no record.json")))
         # a renamed run keeps its place: resampling goes by order, and a name must not move an interval
-        records.sort(key=lambda record: str(record.get("formerly") or record.get("run_id")))
-        return records, broken
+        return sorted(found, key=lambda pair: _place(*pair))
 
     def folders(self) -> list[Path]:
         """The folders that may hold a run."""
         if not self.root.is_dir():
             return []
         return sorted(entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _place(folder: Path, entry: dict[str, Any] | Broken) -> str:
+    """By what a run is ordered: the name that it had first."""
+    return folder.name if isinstance(entry, Broken) else str(entry.get("formerly") or folder.name)
 
 
 def default_root() -> Path:

@@ -15,7 +15,8 @@ from typing import Any
 
 from results.files import read_lines
 from results.identity import flatten, is_cosmetic
-from results.ledger import Ledger, default_root
+from results.ledger import Broken, Ledger, default_root
+from results.sound import fault, one_line, sound_line
 
 DEFAULT_ROOT = default_root()
 UNTRAINED = ("none", "majority")  # methods that draw nothing: one run is all there is of them
@@ -63,7 +64,7 @@ class Run:
         for tree in (self.config, self.record):
             value = lookup(tree, name)
             if value is not None:
-                return value
+                return tuple(value) if isinstance(value, list) else value  # what groups runs must be hashable
         return default
 
     @property
@@ -185,13 +186,17 @@ class Run:
         path = self.folder / f"predictions.{split or self.primary_split}.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:  # a prediction may hold what `splitlines` takes for a line's end
+            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except (ValueError, OSError):
+            return []
         for kept in (lines, lines[:-1]):
             try:
                 # one parse of the whole file is several times faster than one per line
-                return list(json.loads(f"[{','.join(kept)}]"))
-            except json.JSONDecodeError:
+                rows = list(json.loads(f"[{','.join(kept)}]"))
+            except (ValueError, RecursionError):
                 continue
+            return rows if all(isinstance(row, dict) and sound_line(row) for row in rows) else []
         return []
 
 
@@ -224,26 +229,13 @@ def read_runs(root: str | Path | None = None) -> Reading:
     reading = Reading(Path(root) if root is not None else DEFAULT_ROOT)
     if not reading.root.is_dir():
         return reading
-    records, broken = Ledger(reading.root).read()
-    reading.problems += [f"{entry.folder.name}: {entry.reason} (skipped)" for entry in broken]
-    for record in records:
-        problem = _problem(record)
+    for folder, entry in Ledger(reading.root).entries():
+        problem = entry.reason if isinstance(entry, Broken) else fault(entry, folder.name)
         if problem:
-            reading.problems.append(f"{record.get('run_id', 'a run')}: {problem} (skipped)")
-        else:
-            reading.runs.append(Run(record, reading.root / str(record["run_id"])))
+            reading.problems.append(f"{one_line(folder.name)}: {problem} (skipped)")
+        elif isinstance(entry, dict):
+            reading.runs.append(Run(entry, folder))
     return reading
-
-
-def _problem(record: Any) -> str | None:
-    """Why a record cannot be used, or None."""
-    missing = [key for key in ("run_id", "status", "method", "task") if not record.get(key)]
-    if missing:
-        return f"record.json lacks {', '.join(missing)}"
-    metrics = record.get("metrics")
-    if metrics is not None and not (isinstance(metrics, dict) and all(isinstance(v, dict) for v in metrics.values())):
-        return "record.json holds metrics that are not {split: {name: value}}"
-    return None
 
 
 def matches(run: Run, where: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from results.files import read_lines
 from results.identity import flatten, is_cosmetic
 from results.records import Run, matches, read_runs
 from results.selection import Trial, choose, trials
+from results.sound import sound_gates, sound_history
 from results.tables.layout import load
 
 MAIN_GROUPS = ("prompt", "prefix", "weights")  # what a method's one learning rate is, where it has several
@@ -67,8 +68,8 @@ class Seen(Run):
     def history(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl; none, with a warning, where the file is broken."""
         try:
-            return read_lines(self.folder / "metrics.jsonl")
-        except (ValueError, OSError) as error:
+            return sound_history(read_lines(self.folder / "metrics.jsonl"))
+        except (ValueError, OSError, RecursionError) as error:
             warnings.warn(f"run {self.id}: {error}", stacklevel=2)
             return []
 
@@ -89,10 +90,10 @@ class Seen(Run):
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             warnings.warn(f"run {self.id}: {path.name}: {error}", stacklevel=2)
             return None
-        return content if content.get("layers") else None
+        return content if isinstance(content, dict) and sound_gates(content) else None
 
 
 @dataclass(frozen=True)

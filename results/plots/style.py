@@ -26,6 +26,7 @@ RC = {
     "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "xtick.color": MUTED,
     "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "legend.frameon": False,
     "legend.fontsize": 9, "figure.dpi": 100, "savefig.dpi": 200, "pdf.fonttype": 42,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from results.plots.runs import Seen
+from results.sound import sound_line
 
 CURVE_POINTS = 80
 ERRORS = 8
@@ -110,13 +111,13 @@ def errors(run: Seen) -> dict[str, Any] | None:
 
 def _first_rows(path: Any) -> list[dict[str, Any]]:
     rows = []
-    with path.open(encoding="utf-8") as handle:
+    with path.open("rb") as handle:
         for line in islice(handle, ROWS_READ):
             try:
                 row = json.loads(line)
-            except ValueError:
-                break  # torn while it was written
-            if isinstance(row, dict):
+            except (ValueError, RecursionError):
+                break  # torn while it was written, or no text at all
+            if isinstance(row, dict) and sound_line(row):
                 rows.append(row)
     return rows
 

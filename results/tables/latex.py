@@ -4,30 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from results.tables import escape
 from results.tables.model import Cell, Column, Table
 from results.tables.pieces import NOT_ON_FILE, heading, legend, letter, parts
-
-LATEX_ESCAPES = {c: "\\" + c for c in "&%$#_{}"} | {
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "≠": r"$\neq$",
-    "→": r"$\rightarrow$",
-    "–": "--",
-    "−": "$-$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "α": r"$\alpha$",
-    "·": r"$\cdot$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX sets as it reads."""
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
 
 
 def latex(table: Table, standalone: bool = False) -> str:
@@ -42,28 +21,28 @@ def latex(table: Table, standalone: bool = False) -> str:
         r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
         r"\toprule",
         *_latex_groups(table),
-        " & ".join(["", *(escape_latex(heading(column)) for column in table.columns)]) + r" \\",
+        " & ".join(["", *(escape.latex(heading(column)) for column in table.columns)]) + r" \\",
         r"\midrule",
     ]
     for row in table.rows:
-        line = [escape_latex(row.label)]
+        line = [escape.latex(row.label)]
         for column in table.columns:
             cell = row.cells.get(column.key, Cell(text="–"))
             line.append(_latex_cell(cell, column, notes))
         body.append(" & ".join(line) + r" \\")
         if any(cell.published is not None for cell in row.cells.values()):
             body.append(r"\addlinespace[3pt]")
-    caption = escape_latex(" ".join([*table.caption, legend(table)]).strip())
+    caption = escape.latex(" ".join([*table.caption, legend(table)]).strip())
     if any(NOT_ON_FILE in cell.published_note for row in table.rows for cell in row.cells.values()):
         caption += " n/f: published, but not on file."
     for index, note in enumerate(notes):
-        caption += rf" \textsuperscript{{{letter(index)}}} {escape_latex(note)}"
+        caption += rf" \textsuperscript{{{letter(index)}}} {escape.latex(note)}"
     body += [r"\bottomrule", r"\end{tabular}}", rf"\caption{{{caption}}}", r"\end{table}", "% --- end of table ---"]
     for row in table.rows:
         for column in table.columns:
             made = row.cells.get(column.key)
             if made and made.provenance:
-                body.append(f"% {row.label} / {column.label}: {made.provenance}")
+                body.append("% " + escape.latex_comment(f"{row.label} / {column.label}: {made.provenance}"))
     text = "\n".join(body) + "\n"
     if not standalone:
         return text
@@ -78,7 +57,7 @@ def latex(table: Table, standalone: bool = False) -> str:
 
 def _latex_cell(cell: Cell, column: Column, notes: list[str]) -> str:
     """A cell: the value, under it in small print spread and number of runs, then the published value."""
-    value, spread, beside, marks = (escape_latex(part) for part in parts(cell, column, notes))
+    value, spread, beside, marks = (escape.latex(part) for part in parts(cell, column, notes))
     value = rf"\textbf{{{value}}}" if cell.best and value else value
     value += rf"\textsuperscript{{{marks}}}" if marks else ""
     if NOT_ON_FILE in beside:
@@ -97,7 +76,7 @@ def _latex_groups(table: Table) -> list[str]:
     cells, rules, at = [""], [], 2
     for group, members in groupby(table.columns, key=lambda column: column.group):
         width = len(list(members))
-        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape.latex(group)}}}")
         if group:
             rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}")
         at += width

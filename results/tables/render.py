@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable
 from itertools import groupby
 
+from results.tables import escape
 from results.tables.latex import latex
 from results.tables.model import Cell, Column, Table
 from results.tables.pieces import heading, legend, letter, parts
@@ -53,12 +54,12 @@ def render(table: Table, form: str = "markdown") -> str:
 def markdown(table: Table) -> str:
     """Markdown: aligned pipes, bold for the best, numbered footnotes, the caption below."""
     notes = table.footnotes()
-    grid = [[""] + [heading(column) for column in table.columns]]
+    grid = [[""] + [escape.markdown(heading(column)) for column in table.columns]]
     for row in table.rows:
-        line = [row.label]
+        line = [escape.markdown(row.label)]
         for column in table.columns:
             cell = row.cells.get(column.key, Cell(text="–"))
-            value, spread, beside, marks = parts(cell, column, notes)
+            value, spread, beside, marks = map(escape.markdown, parts(cell, column, notes))
             value = f"**{value}**" if cell.best and value else value
             line.append(" ".join(x for x in (value, spread, beside, f"<sup>{marks}</sup>" if marks else "") if x))
         grid.append(line)
@@ -70,10 +71,10 @@ def markdown(table: Table) -> str:
     rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
     out.insert(1, rule)
     said = legend(table)
-    text = " ".join([*table.caption, said]).strip()
+    text = escape.markdown(" ".join([*table.caption, said]).strip())
     out += ["", text] if text else []
     for index, note in enumerate(notes):
-        out += ["", f"<sup>{letter(index)}</sup> {note}"]
+        out += ["", f"<sup>{letter(index)}</sup> {escape.markdown(note)}"]
     return "\n".join(out) + "\n"
 
 
@@ -93,17 +94,11 @@ def csv_text(table: Table) -> str:
             if cell is None or column.kind in ("parameters", "size"):
                 continue
             task = cell.task or column.label
-            head = [table.paper, table.name, cell.backbone, row.label, task, cell.metric]
+            head = map(escape.csv_cell, (table.paper, table.name, cell.backbone, row.label, task, cell.metric))
             figures = [cell.published, cell.published_std, cell.value, cell.spread, cell.n, cell.difference]
-            writer.writerow(
-                [
-                    *head,
-                    *map(_figure, figures),
-                    cell.verdict or cell.text,
-                    " ".join(cell.run_ids),
-                    " ".join(map(_figure, cell.scores)),
-                ]
-            )
+            said = escape.csv_cell(cell.verdict or cell.text)
+            scores = " ".join(map(_figure, cell.scores))
+            writer.writerow([*head, *map(_figure, figures), said, " ".join(cell.run_ids), scores])
     return out.getvalue()
 
 
