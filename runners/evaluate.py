@@ -154,6 +154,10 @@ class Evaluator:
             answers += self._right(examples, [split.encoded[i] for i in range(start, stop)])
         return self.evaluation(split, answers, 1.0)
 
+    def ceiling(self, split: Split) -> dict[str, float]:
+        """The metrics in which a perfect answer scores below 1, with what it scores."""
+        return {metric: value for metric, value in self.perfect(split).metrics.items() if value < 1 - 1e-9}
+
     def _right(self, examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[Any]:
         """The right answers in the form in which a model can give them."""
         if self.how == "tag":

@@ -250,16 +250,15 @@ class Execution:
             if found["level"] == "warning":
                 say(found["message"], self.workers.main)
         wanted = {self.select_split: self.select_metric} | {self.report_split: self.report_metric}
-        best = {role: evaluator.perfect(parts.splits[role]).metrics for role in wanted if role in parts.splits}
-        for role, metrics in best.items():
-            if metrics[wanted[role]] <= 0:
+        below = {role: evaluator.ceiling(parts.splits[role]) for role in wanted if role in parts.splits}
+        for role, metrics in below.items():
+            if metrics.get(wanted[role], 1) <= 0:
                 raise Refused(
                     f"{self.config.task.name}: a perfect answer scores {wanted[role]} 0 on the {role} split "
                     f"({len(parts.splits[role].examples)} rows): its gold is all of one value, or none of it comes "
                     "through the tokenizer and the answer's limit; use more rows (runner.*_rows), another metric "
                     "(task.report_metric.default) or protocol.label_words=digits"
                 )
-        below = {role: {m: v for m, v in metrics.items() if v < 1 - 1e-9} for role, metrics in best.items()}
         self.record["ceiling"] = {role: metrics for role, metrics in below.items() if metrics}
         for role, metrics in self.record["ceiling"].items():
             self.record["verdicts"].append(ceiling(role, metrics))

@@ -24,7 +24,7 @@ from runners.evaluate import Evaluator
 from runners.finished import Finished, load_finished
 from runners.job import Outcome, outcome_of
 from runners.measures import versions
-from runners.verdicts import rates, verdict
+from runners.verdicts import ceiling, invalid_answers, truncation, verdict
 from runners.workers import Workers
 from tasks.config import TaskConfig, metric_of
 from tasks.rows import tag_names
@@ -137,7 +137,9 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
     split = encode_splits(config, data, finished.tuned.backbone.tokenizer)[name]
     device = str(finished.tuned.backbone.device)
     workers = Workers(RunnerConfig(device=device))
-    found = Evaluator(finished.tuned, config.task, config.protocol, config.runner, workers)(split)
+    evaluator = Evaluator(finished.tuned, config.task, config.protocol, config.runner, workers)
+    found, below = evaluator(split), evaluator.ceiling(split)
+    cut = truncation(name, split.encoded.cut_from.tolist(), len(split.examples), capped_length(config))
     metric = metric_of(config.task, config.protocol, "report")
     transfer = {"from": finished.config.task.name, "to": config.task.name, "run": finished.run.id}
     words = label_words(config.task, config.protocol)
@@ -156,11 +158,13 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
         "primary_metric": metric,
         "primary_split": name,
         "metrics": {name: found.metrics},
+        "ceiling": {name: below} if below else {},
         "untrained_metrics": {},
         "steps": 0,
         "eval_examples_per_second": found.examples_per_second,
         "train_examples_per_second": None,
-        "verdicts": [verdict("transferred", "note", said), *rates(split.truncated, found.invalid)],
+        "verdicts": [verdict("transferred", "note", said), cut, *invalid_answers(found.invalid)]
+        + ([ceiling(name, below)] if below else []),
         "versions": versions(),
         "predictions": [
             {"id": p.id, "prediction": p.prediction, "reference": p.reference, "group": p.group}
