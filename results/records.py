@@ -16,7 +16,7 @@ from typing import Any
 from results.files import read_lines
 from results.identity import flatten, is_cosmetic
 from results.ledger import Broken, Ledger, default_root
-from results.sound import fault, one_line, sound_line
+from results.sound import fault, one_line, sound_history, sound_line
 
 DEFAULT_ROOT = default_root()
 UNTRAINED = ("none", "majority")  # methods that draw nothing: one run is all there is of them
@@ -105,8 +105,8 @@ class Run:
     def validation_curve(self) -> list[tuple[int, float]]:
         """(step, selection metric) of every evaluation on the split by which checkpoints are chosen."""
         try:
-            rows = read_lines(self.folder / "metrics.jsonl")
-        except (ValueError, OSError):
+            rows = sound_history(read_lines(self.folder / "metrics.jsonl"))
+        except (ValueError, OSError, RecursionError):
             return []
         found = []
         for row in rows:

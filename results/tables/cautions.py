@@ -17,9 +17,38 @@ SHARE = 0.6  # of the range of all seeds
 
 
 def sentences(state: State) -> list[str]:
-    """Confirmation, optimism, undertraining and groups of seeds, where there are any."""
+    """Confirmation, optimism, undertraining, groups of seeds, ceilings, tasks seen before, where there are any."""
     cells = [f for f in state.filled.values() if f.column.kind == "score" and f.row.value == "score" and f.runs]
-    return [text for text in (_confirmed(cells), _optimism(cells), _undertrained(cells), _groups(cells)) if text]
+    found = (_confirmed, _optimism, _undertrained, _groups, _ceilings, _trained_before)
+    return [text for text in (say(cells) for say in found) if text]
+
+
+def _ceilings(cells: Sequence[Filled]) -> str:
+    """What a perfect answer scores, where tokenizer and answer limit keep it under 100."""
+    lowest: dict[tuple[str, str], float] = {}
+    for filled in cells:
+        for run in filled.runs:
+            name = filled.cell.metric or run.primary_metric
+            value = ((run.record.get("ceiling") or {}).get(run.primary_split) or {}).get(name)
+            if isinstance(value, int | float) and 100 * value < 99.95:
+                key = (str(run.record["task"]), name)
+                lowest[key] = min(value, lowest.get(key, 1.0))
+    if not lowest:
+        return ""
+    said = ", ".join(f"{100 * value:.1f} {name} on {task}" for (task, name), value in sorted(lowest.items()))
+    return f"Ceilings: a perfect answer scores {said}; the rest is lost in the tokenizer or to a length limit."
+
+
+def _trained_before(cells: Sequence[Filled]) -> str:
+    """Tasks whose labelled rows the backbone was trained on before the method came."""
+    found = {
+        f"{run.record['task']} ({run.record.get('backbone')})"
+        for filled in cells
+        for run in filled.runs
+        for verdict in run.record.get("verdicts") or []
+        if verdict["name"] == "trained_before"
+    }
+    return f"The backbone was trained on these tasks before: {', '.join(sorted(found))}." if found else ""
 
 
 def _confirmed(cells: Sequence[Filled]) -> str:

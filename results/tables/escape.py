@@ -61,4 +61,4 @@ def markdown(text: str) -> str:
 def csv_cell(text: str) -> str:
     """Text of a cell that no spreadsheet takes for a formula."""
     plain = one_line(text)
-    return "'" + plain if plain.startswith(FORMULA) else plain
+    return "'" + plain if plain.lstrip().startswith(FORMULA) else plain

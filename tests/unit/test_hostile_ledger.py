@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import random
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -15,7 +18,10 @@ import pytest
 from results.records import read_runs
 from results.report.command import write as write_report
 from results.tables.__main__ import main as tables
+from results.tables.model import Cell, Column, Row, Table
+from results.tables.render import render
 from tests.ledgers import make_ledger
+from tests.unit.results_fixtures import write_run
 
 HOSTILE: list[Any] = [
     None, "", "abc", "a\nb", "\\end{document}%", "=HYPERLINK(\"x\")", "<script>alert(1)</script>", "a|b", "\ud800",
@@ -139,3 +145,50 @@ def test_figures_survive_hostile_records(ledger: tuple[Path, list[str]], tmp_pat
         for kind in ("curves", "sensitivity", "pareto", "gates"):
             assert plots([kind, f"ledger.root={root}", f"out={tmp_path}", "task=demo/movie_reviews"]) in (0, 1)
     assert list(tmp_path.glob("*.png"))
+
+
+LABEL = 'a|b\\c%\n\\input{x} [t] = 5 & 你 <b onload="x">'
+
+
+def labelled(text: str) -> Table:
+    cell = Cell(
+        value=81.25, n=3, task=text, metric=text, backbone=text, run_ids=["r"], provenance=text, verdict_why=text
+    )
+    columns = [Column(key="c", label=text, group=text)]
+    return Table(
+        paper="p",
+        name=text,
+        title=text,
+        columns=columns,
+        rows=[Row(label=text, method="m", cells={"c": cell})],
+        caption=[text],
+    )
+
+
+def test_renderings_escape_whatever_a_label_is() -> None:
+    table = labelled(LABEL)
+    grid = [line for line in render(table, "markdown").split("\n") if line.startswith("|")]
+    assert len(grid) == 3 and all(len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3 for line in grid), grid
+    assert "<b" not in render(table, "markdown") and "<b " not in render(table, "html")
+    tex = render(table, "latex")
+    assert r"\input" not in "\n".join(line for line in tex.split("\n") if not line.startswith("%"))
+    lines = tex.split("\n")
+    assert [line for line in lines if line.startswith("% a|b")] and not any(
+        line.startswith("\\input") for line in lines
+    )
+    assert all(ord(c) < 0x180 for line in lines if not line.startswith("%") for c in line)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r="])
+def test_no_text_of_a_csv_is_a_formula(start: str) -> None:
+    rows = list(csv.reader(io.StringIO(render(labelled(f'{start}HYPERLINK("x")'), "csv"))))
+    assert len(rows) == 2 and len(rows[0]) == len(rows[1])
+    assert not any(cell.strip().startswith(("=", "+", "@")) for cell in rows[1])
+    assert not any(cell.startswith("-") and not re.fullmatch(r"-?[\d.]+", cell) for cell in rows[1])
+
+
+def test_a_caption_names_the_ceiling_of_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        write_run(tmp_path / "runs", seed=seed, metric="f1", task="mrqa/squad", ceiling={"test": {"f1": 0.9696}})
+    assert tables([f"ledger.root={tmp_path / 'runs'}", "rows=method", "cols=task", "fixtures=true"]) == 0
+    assert "a perfect answer scores 97.0 f1 on mrqa/squad" in capsys.readouterr().out
