@@ -19,7 +19,7 @@ endif
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,joblib,slurm,browser]'
 	@touch $@
 
-.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction audit plan bench calibrate doctor clean
+.PHONY: help install demo demo-ner test test-slow check format tables compare report reproduction audit plan bench calibrate walk doctor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -73,6 +73,9 @@ bench: $(READY) ## speed and memory: packed sweeps, then this project against PE
 
 calibrate: $(READY) ## how often the verdicts are wrong, by simulation (about ten minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(PY) scripts/calibrate.py $(ARGS)
+
+walk: $(READY) ## every architecture x method x question against plain transformers: docs/backbones.md
+	OMP_NUM_THREADS=1 $(PY) scripts/walk.py --docs $(ARGS)
 
 doctor: $(READY) ## what is missing on this machine, and the command that brings it
 	$(PY) scripts/doctor.py $(ARGS)

@@ -179,10 +179,11 @@ def _states(found: Comparison, backbone: Any, rows: Sequence[Row], how: str, fro
     several = getattr(backbone.model.config, "type_vocab_size", 0) > 1
     for index, row in enumerate(rows):
         ids, types = (torch.tensor(v[0], device=backbone.device) for v in (row.segments, row.token_types))
-        if front is not None and not backbone.config.position_shift:
-            continue  # the text keeps its own positions there: no plain forward does that
+        places = None
+        if front is not None and not backbone.config.position_shift:  # the text keeps its own positions
+            places = torch.cat([torch.arange(len(front)), torch.arange(len(ids))]).to(ids) + first_position(backbone)
         where = f"{found.of_long(len(ids))}{how}"
-        theirs, their_pooled = plain_states(backbone, ids, types if several else None, front)
+        theirs, their_pooled = plain_states(backbone, ids, types if several else None, front, places)
         found.add(f"hidden states{where}", hidden[index, : len(ids)], theirs)
         if their_pooled is not None:
             found.add(f"pooled states{where}", pooled[index], their_pooled)
@@ -251,6 +252,19 @@ def _integers(values: Any) -> Iterator[int]:
             yield from _integers(value)
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
             yield value
+
+
+def first_position(backbone: Backbone) -> int:
+    """The position that the model itself gives to its first token: what its table of positions is asked for."""
+    asked: list[int] = []
+    tables = [m for path, m in backbone.model.named_modules() if path.endswith("position_embeddings")]
+    hooks = [m.register_forward_pre_hook(lambda _, args: asked.append(int(args[0].min()))) for m in tables]
+    try:
+        backbone.model(input_ids=torch.tensor([[11, 12]], device=backbone.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return asked[0] if asked else 0
 
 
 def _least_change(moved: Tensor, bare: Tensor) -> float:

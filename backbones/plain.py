@@ -48,7 +48,11 @@ def plain_logits(backbone: Backbone, source: Tensor, fed: Tensor, front: Tensor 
 
 
 def plain_states(
-    backbone: Backbone, source: Tensor, types: Tensor | None, front: Tensor | None = None
+    backbone: Backbone,
+    source: Tensor,
+    types: Tensor | None,
+    front: Tensor | None = None,
+    positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Hidden states (S, d) of an encoder and what its own pooler makes of the first token, (d,) or None.
 
@@ -57,11 +61,14 @@ def plain_states(
         source: (S,) token ids, or (S, d) embeddings.
         types: (S,) segment ids where the model has several, else None.
         front: (m, d) prompt vectors in front; the pooler then sees the prompt, so None is returned for it.
+        positions: (m + S,) where they are not those that the model gives by itself.
     """
     slots = 0 if front is None else len(front)
     options: dict[str, Any] = _inputs(backbone, source, front, 1)
     if types is not None:
         options["token_type_ids"] = torch.cat([types.new_zeros(slots), types])[None]
+    if positions is not None:
+        options["position_ids"] = positions[None]
     out = backbone.model(**options)
     pooled = getattr(out, "pooler_output", None)
     return out.last_hidden_state[0, slots:].float(), None if slots or pooled is None else pooled[0].float()

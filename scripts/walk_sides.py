@@ -45,7 +45,8 @@ class Sides:
         self.bare = self.load("sequence")
         self.local = bool(admit(self.bare, folder)["window"])
         self.rows = [row(self.family, length, self.bare) for length in (5, 17)]
-        self.untouched = self.ours(Tuned(self.bare), Tuned(self.load("token"), None))
+        self.tagger = self.load("token") if self.family == "encoder" else self.bare
+        self.untouched = self.ours(Tuned(self.bare), Tuned(self.tagger))
 
     def load(self, head: str) -> Any:
         more = {"head": head, "n_labels": LABELS if head == "sequence" else TAGS} if self.family == "encoder" else {}
@@ -57,14 +58,17 @@ class Sides:
         Raises:
             ValueError: the method is refused here.
         """
-        tuned = Tuned(self.load("sequence"), build(method, self.bare))
+        made = build(method, self.bare)
+        keeps = isinstance(made, InputMethod)  # the backbone as it is: one serves all of them
+        tuned = Tuned(self.bare if keeps else self.load("sequence"), made)
         refuse_other_count(tuned, configured(method, self.bare))
         stir(tuned)
-        tagging = Tuned(self.load("token"), build(method, self.bare)) if self.family == "encoder" else None
-        if tagging is not None:
+        tagging = None
+        if self.family == "encoder":
+            tagging = Tuned(self.tagger if keeps else self.load("token"), build(method, self.bare))
             stir(tagging)
         ours = self.ours(tuned, tagging)
-        plain = Plain(self.load("sequence"), tuned)
+        plain = Plain(self.bare if keeps else self.load("sequence"), tuned)
         theirs = (
             plain.text(self.rows, ours["tokens"]) if self.family != "encoder" else plain.encoder(self.rows, tagging)
         )
@@ -303,8 +307,8 @@ def stir(tuned: Any) -> None:
     """Move every tensor off its start, where much of a forward cannot be seen."""
     generator = torch.Generator().manual_seed(99)
     with torch.no_grad():
-        for group in tuned.trainable().values():
-            for parameter in group.values():
+        for name, group in tuned.trainable().items():
+            for parameter in group.values() if name != "head" else ():
                 parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
     tuned.eval()
 

@@ -74,6 +74,12 @@ def test_bfloat16_has_a_bound_of_its_own(name: str, folders: Any) -> None:
     assert report["precision"] == "bfloat16" and report["bound"] == 5e-2
 
 
+@pytest.mark.parametrize("name", ["bert", "mpnet", "distilbert"])
+def test_text_that_keeps_its_own_positions_is_compared_too(name: str, folders: Any) -> None:
+    report = compared(load(folders(name), name, position_shift=False))
+    assert max(report["differences"].values()) < 1e-5 and "hidden states with a prompt" in report["differences"]
+
+
 def refusal(backbone: Backbone) -> str:
     with pytest.raises(BackboneError) as caught:
         compared(backbone)
