@@ -215,10 +215,10 @@ def _redraw(path: str, parameter: nn.Parameter) -> None:
         parameter.add_(0.1 * torch.randn_like(parameter))
 
 
-def save_specimen(name: str, folder: str | Path) -> Path:
+def save_specimen(name: str, folder: str | Path, seed: int = 0) -> Path:
     """Write a specimen and a tokenizer for it as a checkpoint folder."""
     specimen, folder = SPECIMENS[name], Path(folder)
-    specimen_model(name).save_pretrained(folder)  # type: ignore[operator]
+    specimen_model(name, seed).save_pretrained(folder)  # type: ignore[operator]
     if name == "byt5":
         from transformers import ByT5Tokenizer
 

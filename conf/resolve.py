@@ -23,6 +23,7 @@ from conf.check import problems as outside_ranges
 from tasks.config import length_for, steps_for
 
 CONF = Path(__file__).resolve().parent
+ANY_MODEL = ("hub", "hub_llama", "hub_t5", "hub_encoder")  # YAMLs of no model: it has a name of its own
 GROUPS = ("method", "task", "backbone", "protocol", "runner", "data", "tracking")
 # what of a run's training is the protocol's to say; the schema's defaults stand where it says nothing
 RECIPE_KEYS = (
@@ -74,6 +75,8 @@ def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
     backbone, fidelity = filled["backbone"], filled.get("fidelity", "corrected")
     if backbone.get("family") is None:
         _find_family(backbone)
+    if backbone.get("name") in ANY_MODEL:
+        backbone["name"] = _own_name(backbone, (filled.get("cache") or {}).get("root"))
     follow_recipe(filled)
     for group in GROUPS:
         _fill(filled[group], fidelity, backbone.get("name"), backbone.get("family"))
@@ -92,7 +95,7 @@ def _without_documentation(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_family(backbone: dict[str, Any]) -> None:
-    """`backbone=hub`: the family and the name come from the checkpoint.
+    """`backbone=hub`: the family comes from the checkpoint.
 
     Raises:
         ConfigError: it cannot be read, or is of no family built here.
@@ -103,8 +106,27 @@ def _find_family(backbone: dict[str, Any]) -> None:
         backbone["family"] = found_family(backbone)
     except ValueError as error:
         raise ConfigError([str(error)]) from None
-    if backbone.get("name") == "hub":
-        backbone["name"] = Path(str(backbone.get("path") or backbone["hub"])).expanduser().resolve().name
+
+
+def _own_name(backbone: Mapping[str, Any], cache: str | None) -> str:
+    """What a model of the user's choice is called in records and tables, where two models never share a name.
+
+    Of a folder: its name and the first digits of its content's hash; of the Hub: owner/name, with the revision where it
+    is not main.
+    """
+    from results.content import default_cache, model_sha256
+
+    name, path, hub = str(backbone["name"]), backbone.get("path"), backbone.get("hub")
+    if path:
+        folder = Path(str(path)).expanduser().resolve()
+        try:
+            return f"{folder.name}-{model_sha256(folder, Path(cache).expanduser() if cache else default_cache())[:6]}"
+        except (ValueError, OSError):
+            return name  # no model is there: whoever loads it says so
+    if not hub:
+        return name
+    revision = backbone.get("revision")
+    return str(hub) if revision in (None, "main") else f"{hub}@{revision}"
 
 
 def with_schema(group: str, values: Mapping[str, Any]) -> dict[str, Any]:

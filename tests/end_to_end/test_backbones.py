@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,26 @@ def test_a_folder_finds_its_family_and_its_admission_is_in_the_record(tmp_path: 
     outcome = run_here(tmp_path, "backbone=hub", f"backbone.path={folder}", "method.prompt_length=3")
     assert outcome.exit_code == 0
     seen = record(tmp_path)
-    assert seen["backbone"] == "my-bytes" and seen["config"]["backbone"]["family"] == "t5"
+    assert re.fullmatch(r"my-bytes-[0-9a-f]{6}", seen["backbone"]) and seen["config"]["backbone"]["family"] == "t5"
     admission = seen["backbone_admission"]
     assert admission["architecture"] == "T5ForConditionalGeneration" and admission["attention"] == "sdpa"
     assert max(admission["differences"].values()) <= admission["bound"] == 1e-4
     assert "candidate scores with a prompt" in admission["differences"]
+
+
+def test_two_models_never_share_a_name(tmp_path: Path) -> None:
+    names = []
+    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
+        folder = tmp_path / place / "ckpt"
+        save_specimen("gpt2", folder, seed)
+        chosen = overrides(tmp_path, "backbone=hub", f"backbone.path={folder}")
+        names.append(compose(chosen)["backbone"]["name"])
+        assert compose([*chosen[:-2], "backbone=hub_llama", f"backbone.path={folder}"])["backbone"]["name"] == names[-1]
+    assert names[0] == names[1] != names[2] and all(name.startswith("ckpt-") for name in names)
+    hub = compose(overrides(tmp_path, "backbone=hub_llama", "backbone.hub=owner/model", "backbone.revision=abc"))
+    assert hub["backbone"]["name"] == "owner/model@abc"
+    named = compose(overrides(tmp_path, "backbone=hub_llama", "backbone.hub=owner/model", "backbone.name=mine"))
+    assert named["backbone"]["name"] == "mine"
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path) -> None:
