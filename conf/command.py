@@ -117,12 +117,12 @@ def _searched(command: Command) -> list[str]:
 
 def _of_hydra(command: Command) -> Iterator[str]:
     """What is wrong with the words that are Hydra's own; `hydra.mode` is settled here."""
-    from conf.launch import launchers
-
     launcher = "basic"
     for word in [w for w in command.overrides if w.lstrip("+~").startswith("hydra")]:
         key, _, value = word.partition("=")
         if key == "hydra/launcher":
+            from conf.launch import launchers
+
             launcher = value
             if value not in launchers():
                 near = f"{nearest(value, launchers())} Here: {', '.join(launchers())}".strip()
