@@ -121,8 +121,6 @@ def _of_hydra(command: Command) -> Iterator[str]:
     for word in [w for w in command.overrides if w.lstrip("+~").startswith("hydra")]:
         key, _, value = word.partition("=")
         if key == "hydra/launcher":
-            from conf.launch import launchers
-
             launcher = value
             if value not in launchers():
                 near = f"{nearest(value, launchers())} Here: {', '.join(launchers())}".strip()
@@ -139,3 +137,13 @@ def _of_hydra(command: Command) -> Iterator[str]:
     options = [w for w in command.overrides if w.startswith(("hydra.launcher.", "hydra.sweep.dir"))]
     if launcher == "basic" and options:
         yield f"{options[0]}: the basic launcher has no options; name one with hydra/launcher="
+
+
+def launchers() -> list[str]:
+    """Names of the launchers that are installed; basic runs in this process, without Hydra's."""
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    found = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/launcher")}
+    return sorted(found | {"basic"})

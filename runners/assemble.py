@@ -162,7 +162,7 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
     return splits
 
 
-class Kept:
+class LastBackbone:
     """The last backbone of this process, kept for the next run of a sweep with the same one."""
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Kept:
         self.key = self.backbone = self.head = None
 
 
-KEPT = Kept()
+LAST_BACKBONE = LastBackbone()
 
 
 def admitted_backbone(config: Config, dtype: torch.dtype, device: torch.device | str) -> Any:
@@ -224,7 +224,7 @@ def head_of(config: Config) -> tuple[str | None, int | None]:
 
 def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
     """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
-    backbone = KEPT.get(config, DTYPES[config.runner.precision], device)
+    backbone = LAST_BACKBONE.get(config, DTYPES[config.runner.precision], device)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
     try:
         method = build_method(config, backbone) if capabilities(config.method).trains else None
@@ -244,7 +244,7 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         raise Refused(str(error)) from error
     finally:
         if backbone.changed:  # it serves no other run
-            KEPT.forget()
+            LAST_BACKBONE.forget()
     if config.method.get("init_from"):
         start_from(tuned, config)
     if config.task.kind == "tagging":

@@ -27,9 +27,9 @@ from runners.assemble import Parts, Refused, assemble, capped_length, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluation, Evaluator, Split
-from runners.job import Outcome, describe, outcome_of
 from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
+from runners.outcome import Outcome, describe, outcome_of
 from runners.progress import say
 from runners.released import take_released
 from runners.session import CorruptCheckpoint, NotFinite, Session
@@ -66,7 +66,7 @@ class Execution:
     ) -> None:
         self.config, self.resolved, self.run, self.workers = config, resolved, run, workers
         self.runner: RunnerConfig = config.runner
-        self.stop = StopSignal()
+        self.stop, self.begun = StopSignal(), time.monotonic()
         protocol, task = config.protocol, config.task
         self.select_split, self.report_split = protocol.select_split, protocol.report_split
         self.select_metric = metric_of(task, protocol, "select")
@@ -99,19 +99,32 @@ class Execution:
             "started": time.time(),
         }
 
-    def guarded(self) -> Outcome:
-        """Execute; every failure becomes a record with a reason."""
+    def run_through(self) -> Outcome:
+        """One run from its data to its record, in the order in which it happens; every failure becomes a record."""
         try:
             with self.stop.caught():
-                self._check_id()
-                self.workers.jointly(self._write)
-                self._execute()
-                return self.finished()
+                self._begin()
+                data = self._data()  # rows of the task, split as the protocol says
+                if self.config.method["name"] == "majority":
+                    self._majority(data)
+                    return self.finished()
+                parts = self._parts(data)  # the frozen backbone, the method on it, the rows as tokens
+                evaluator = Evaluator(parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
+                self._before_training(parts, evaluator)  # what can be said of these rows as they were read
+                if self.config.released.path:
+                    self._take_released(parts)
+                elif capabilities(self.config.method).trains:
+                    session = self._open(parts, evaluator)  # new, and scored untrained; or as a checkpoint left it
+                    self._train(session, parts, evaluator)  # steps; the selection split says which were the best
+                    self._close(session, parts)  # the best tensors are taken and saved
+                self._report(parts, evaluator)  # their scores, and every prediction
+                self._judge(parts, data)  # standard error and guard rails
+                return self.finished()  # the record
         except (Exception, KeyboardInterrupt) as error:
             return self.ended_by(error)
 
-    def _check_id(self) -> None:
-        """What was named is what runs, or nothing does.
+    def _begin(self) -> None:
+        """What was named is what runs, or nothing does; from here on the record says that it is running.
 
         Raises:
             Refused: a file that counts has changed since.
@@ -122,10 +135,12 @@ class Execution:
         if counted["contents"].get("source"):
             names = ", ".join(sorted(counted["contents"]["source"]))
             say(f"not as it shipped, so its text counts in the run's id: {names}", self.workers.main)
+        self.workers.jointly(self._write)
 
     def finished(self) -> Outcome:
         """Write the record of a run that is done."""
         self.record["status"] = "done"
+        self.record.setdefault("wall_seconds", time.monotonic() - self.begun)
         self.workers.jointly(self._write)
         if self.workers.main:
             (self.run / "checkpoint.pt").unlink(missing_ok=True)
@@ -164,18 +179,21 @@ class Execution:
             self.run.write_config(self.resolved)
             self.run.write_record(self.record)
 
-    def _execute(self) -> None:
-        begun = time.monotonic()
+    def _data(self) -> TaskData:
         data = self.workers.jointly(lambda: load_data(self.config))
         self._take(data)
-        if self.config.method["name"] == "majority":
-            self._majority(data)
-            self.record["wall_seconds"] = time.monotonic() - begun
-            return
+        return data
+
+    def _parts(self, data: TaskData) -> Parts:
         reset_peak(self.workers.device)
         parts = self.workers.jointly(lambda: assemble(self.config, self.workers.device, data))
-        loaded = resident_memory() if self.workers.device.type == "cpu" else torch.cuda.memory_allocated()
-        evaluator = Evaluator(parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
+        on_cpu = self.workers.device.type == "cpu"
+        self.record["loaded_memory_bytes"] = resident_memory() if on_cpu else torch.cuda.memory_allocated()
+        self.record["steps"] = 0  # until it is trained
+        self._count(parts)
+        return parts
+
+    def _count(self, parts: Parts) -> None:
         counts = parts.tuned.counts()
         self.record |= {
             "trainable_parameters": counts["method"],
@@ -184,22 +202,12 @@ class Execution:
             "backbone_admission": parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
-        self._before_training(parts, evaluator)
-        if not capabilities(self.config.method).trains:
-            self.record["steps"] = 0
-        elif self.config.released.path:
-            take_released(parts.tuned, self.config.released.path)
-            self.record |= {"steps": 0, "selected_step": 0}
-            self.workers.jointly(lambda: self._save(parts))
-        else:
-            self._train(parts, evaluator)
-        self._report(parts, evaluator)
-        self.record |= {
-            "peak_memory_bytes": peak_memory(self.workers.device),
-            "loaded_memory_bytes": loaded,
-        }
-        self.record.setdefault("wall_seconds", time.monotonic() - begun)
-        self._judge(parts, data)
+
+    def _take_released(self, parts: Parts) -> None:
+        """Parameters that a paper's authors released are scored as they are."""
+        take_released(parts.tuned, self.config.released.path or "")
+        self.record["selected_step"] = 0
+        self.workers.jointly(lambda: self._save(parts))
 
     def _take(self, data: TaskData) -> None:
         """Note what the data say of themselves, and which of their splits select and are reported.
@@ -282,8 +290,7 @@ class Execution:
         self.record["untrained_metrics"] = session.untrained
         return session
 
-    def _train(self, parts: Parts, evaluator: Evaluator) -> None:
-        session = self._open(parts, evaluator)
+    def _train(self, session: Session, parts: Parts, evaluator: Evaluator) -> None:
         mirror: Tracker = tracker(
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
@@ -296,7 +303,6 @@ class Execution:
         finally:
             mirror.finish({"selected_step": session.best.step, "best": session.best.score})
         evaluator.stopping = lambda: False
-        self._close(session, parts)
 
     def _close(self, session: Session, parts: Parts) -> None:
         """Take the best tensors, note what training took, save them."""
@@ -379,6 +385,7 @@ class Execution:
 
     def _judge(self, parts: Parts, data: TaskData) -> None:
         """Append the guard rails (runners/verdicts.py)."""
+        self.record["peak_memory_bytes"] = peak_memory(self.workers.device)
         task, protocol, metric = self.config.task, self.config.protocol, self.report_metric
         value = self.record["metrics"][self.report_split][metric]
         found: list[Verdict] = []

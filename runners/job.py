@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from conf.compose import name_run, typed
@@ -14,39 +12,7 @@ from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config
 from results.ledger import Held, Run, Unwritable
-
-EXIT = {"done": 0, "failed": 1, "refused": 2, "held": 3, "stopped": 75, "interrupted": 130}
-
-
-@dataclass
-class Outcome:
-    """How a run ended, and the line that says so.
-
-    Attributes:
-        status: done | failed | refused | held | stopped | interrupted.
-        skipped: it was in the ledger already.
-        warnings: what the guard rails found (the record's `verdicts`), and where there is signal if there was none.
-    """
-
-    status: str
-    run_id: str | None = None
-    metric: str | None = None
-    value: float | None = None
-    reason: str | None = None
-    skipped: bool = False
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT[self.status]
-
-    @property
-    def line(self) -> str:
-        """The last line of run.py."""
-        if self.run_id is None:
-            return self.reason or self.status
-        score = f" {self.metric}={self.value:.4f}" if self.metric and self.value is not None else ""
-        return f"run {self.run_id} {self.status}{score}"
+from runners.outcome import Outcome, outcome_of
 
 
 def run_point(resolved: dict[str, Any], *, sweep: bool = False) -> Outcome:
@@ -71,20 +37,6 @@ def run_point(resolved: dict[str, Any], *, sweep: bool = False) -> Outcome:
         if found is not None:
             return found
     return _start(config, resolved, run, source, revision, sweep)
-
-
-def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
-    """The outcome that a record tells."""
-    metric, split = record.get("primary_metric"), record.get("primary_split")
-    value = ((record.get("metrics") or {}).get(split) or {}).get(metric)
-    warnings = [v["message"] for v in record.get("verdicts") or [] if v["level"] == "warning" and v["name"] != "data"]
-    if any(v["name"] == "above_majority" and v["level"] == "warning" for v in record.get("verdicts") or []):
-        warnings.append(
-            "this run shows no signal; a setting that does, in minutes: make demo (PT, DePT on movie reviews)"
-        )
-    return Outcome(
-        record["status"], record["run_id"], metric, value, record.get("reason"), warnings=tuple(warnings), **more
-    )
 
 
 def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
@@ -144,13 +96,13 @@ def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revi
     reset()
     workers = Workers(config.runner)
     with ExitStack() as held:  # the main process holds the run for all of them
-        found = workers.from_main(_claim(config, run, sweep, held) if workers.main else None)
+        found = workers.from_main(claim(config, run, sweep, held) if workers.main else None)
         if found is not None:
             return found
-        return Execution(config, resolved, run, workers, source, revision).guarded()
+        return Execution(config, resolved, run, workers, source, revision).run_through()
 
 
-def _claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | None:
+def claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | None:
     """Hold the run until `held` closes and clear what a new start must not find; an outcome if it is not to start."""
     try:
         held.enter_context(run.hold())
@@ -165,11 +117,3 @@ def _claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | 
         for name in ("checkpoint.pt", "metrics.jsonl", "record.json"):
             (run / name).unlink(missing_ok=True)
     return None
-
-
-def describe(error: BaseException) -> str:
-    """A failure as a reason for the record: what, in one line, and where."""
-    last = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
-    where = f" ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})" if last else ""
-    text = str(error).strip() or type(error).__name__
-    return f"{type(error).__name__}: {text}{where}"

@@ -24,9 +24,10 @@ from conf.plan import Point
 from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
 from runners.execute import memory_is_full, out_of_memory
-from runners.job import Outcome, _claim, run_point
+from runners.job import claim, run_point
 from runners.measures import peak_memory, reset_peak, resident_memory
 from runners.order import micro_batches
+from runners.outcome import Outcome
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member, SharedData
 from runners.packed_scores import PackEvaluator
@@ -81,7 +82,7 @@ class Pack:
         for point in self.points:
             _, source, revision = name_run(point.resolved, point.config)
             run = ledger_of(point.config).run(point.run_id)
-            found = _claim(point.config, run, True, held)
+            found = claim(point.config, run, True, held)
             if found is not None:
                 outcomes[point.run_id] = found
                 continue

@@ -11,8 +11,7 @@ from conf.paths import cache_root
 from runners.assemble import Parts, assemble, load_data
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.execute import Execution
-from runners.job import Outcome
-from runners.measures import peak_memory
+from runners.outcome import Outcome
 from runners.progress import say
 from runners.session import Session, rng_state
 from runners.tracking import Tracker, tracker
@@ -35,14 +34,7 @@ class Member(Execution):
         self._take(self.data)
         self.parts = assemble(self.config, self.workers.device, self.data, splits)
         self.single = Evaluator(self.parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
-        counts = self.parts.tuned.counts()
-        self.record |= {
-            "trainable_parameters": counts["method"],
-            "head_parameters": counts["head"],
-            "backbone_parameters": counts["backbone"],
-            "backbone_admission": self.parts.tuned.backbone.admission,
-            "train_examples_per_second": None,
-        }
+        self._count(self.parts)
         self._before_training(self.parts, self.single)
 
     def open(self, evaluate: Callable[[Split], Evaluation], others: Sequence[str]) -> None:
@@ -75,7 +67,7 @@ class Member(Execution):
         """
         self.mirror.finish({"selected_step": self.session.best.step, "best": self.session.best.score})
         self._report(self.parts, _Answering(scores, self.single))  # type: ignore[arg-type]
-        self.record |= {"peak_memory_bytes": peak_memory(self.workers.device), "loaded_memory_bytes": loaded}
+        self.record["loaded_memory_bytes"] = loaded
         self._judge(self.parts, self.data)
         self.outcome = self.finished()
 

@@ -19,8 +19,9 @@ from conf.paths import ledger_of
 from conf.plan import Plan, Point, launcher_of, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
-from runners.job import Outcome, outcome_of, run_point
-from runners.plan import LIMIT_HOURS, State, hours, hours_text, show, survey
+from runners.job import run_point
+from runners.outcome import Outcome, outcome_of
+from runners.survey import LIMIT_HOURS, State, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
 Runner = Callable[[Plan, Sequence[Point]], dict[str, Outcome]]
@@ -126,7 +127,7 @@ def _runner(plan: Plan) -> tuple[Runner, list[str]]:
     """What runs the points: this process, or Hydra's launcher; and what is wrong with that launcher."""
     if plan.launcher == "basic":
         return in_process, []
-    from conf.launch import launch, launcher_for
+    from runners.launch import launch, launcher_for
 
     root = ledger_of(plan.points[0].config).root if plan.points else default_root()
     try:

@@ -22,8 +22,8 @@ from runners.assemble import Refused, capped_length, encode_splits, load_data
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluator
 from runners.finished import Finished, load_finished
-from runners.job import Outcome, outcome_of
 from runners.measures import versions
+from runners.outcome import Outcome, outcome_of
 from runners.verdicts import ceiling, invalid_answers, truncation, verdict
 from runners.workers import Workers
 from tasks.config import TaskConfig, metric_of

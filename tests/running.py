@@ -12,7 +12,8 @@ import torch
 
 from conf.compose import compose
 from results.ledger import Ledger
-from runners.job import Outcome, run_point
+from runners.job import run_point
+from runners.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ("data=fixture", "runner=smoke", "runner.device=cpu")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 import runners.execute
 from results.files import read_lines
-from runners.job import Outcome
+from runners.outcome import Outcome
 from runners.session import Session
 from tests.running import finish, folder, log_without_times, record, run_here, start
 

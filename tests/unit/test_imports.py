@@ -20,8 +20,8 @@ ALLOWED = {
     "results": {"results", "conf"}
     | {f"tasks.{name}" for name in ("scoring", "config", "errors", "local", "reading", "rows")},
     "runners": {"runners", "methods", "tasks", "backbones", "results", "conf", "hydra_plugins"},
-    # conf/launch.py hands a point to the runner; what composes and names stays free of torch (below)
-    "conf": {"conf", "results", "tasks", "backbones.config", "runners.config", "runners.job"},
+    # the schema of the runner stands beside what reads it
+    "conf": {"conf", "results", "tasks", "backbones.config", "runners.config"},
 }
 
 

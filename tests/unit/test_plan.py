@@ -16,7 +16,7 @@ from conf.plan import Plan, is_sweep, make_plan
 from conf.resolve import ConfigError
 from results.ledger import Ledger
 from results.tables.layout import load
-from runners.plan import Clock, show, summary, survey
+from runners.survey import Clock, show, summary, survey
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["backbone=tiny_llama", "task=demo/movie_reviews", "data=fixture", "runner=smoke"]

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.choices import search_path
+from conf.command import launchers
 from conf.compose import compose, groups
 from conf.grid import Chosen, texts
 from conf.plan import Plan, Point
@@ -92,15 +93,6 @@ def overrides_for_hydra(point: Point) -> list[str]:
     """A point's overrides as Hydra's own composition accepts them: values may also be new keys."""
     chosen: Chosen = {key: value for key, value in point.chosen.items() if key != "sweep"}
     return [text if text.split("=", 1)[0] in groups() else f"++{text}" for text in texts(chosen)]
-
-
-def launchers() -> list[str]:
-    """Names of the launchers that are installed; basic runs in this process, without Hydra's."""
-    from hydra.core.config_store import ConfigStore
-
-    Plugins.instance()
-    found = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/launcher")}
-    return sorted(found | {"basic"})
 
 
 def _one_gpu(number: int) -> None:
