@@ -110,7 +110,7 @@ class Execution:
                     return self.finished()
                 parts = self._parts(data)  # the frozen backbone, the method on it, the rows as tokens
                 evaluator = Evaluator(parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
-                self._before_training(parts, evaluator)  # what can be said of these rows as they were read
+                self._before_training(parts, evaluator)  # what the length limit cuts, what a perfect answer scores
                 if self.config.released.path:
                     self._take_released(parts)
                 elif capabilities(self.config.method).trains:
