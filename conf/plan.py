@@ -23,8 +23,10 @@ from conf.packing import has_dropout, pack_key
 from conf.resolve import ConfigError, get
 from conf.schema import Config
 from results.identity import flatten
+from tasks.errors import SourceUnavailable
 
 CONTROL = ("plan", "yes", "fail_fast", "retry_failed", "retry_stale", "force", "pack", "budget.kind", "budget.trials")
+UNKNOWN = "id unknown"
 ENOUGH_WORDS = 6  # keys that a label shows
 
 
@@ -35,13 +37,15 @@ class Point:
     Attributes:
         chosen: override key -> value text.
         resolved: its configuration (what run_point takes); config: the same, typed.
-        run_id: its name in the ledger.
+        run_id: its name in the ledger; UNKNOWN and a number where `unreachable` says why it cannot be named.
+        unreachable: why its data cannot be had here (a plan is shown all the same; a run is refused).
     """
 
     chosen: Chosen
     resolved: dict[str, Any] = field(repr=False)
     config: Config = field(repr=False)
     run_id: str
+    unreachable: str = ""
 
     @property
     def overrides(self) -> list[str]:
@@ -126,7 +130,8 @@ def make_plan(overrides: Sequence[str]) -> Plan:
             points += _grid(start, own, notes)
         except ConfigError as error:
             problems += _all_problems(start) or error.problems
-    made, found = _compose_all(points, launcher_of(given) == "packed")
+    shown = any(o.key_or_group == "plan" and o.value() is True for o in own if not o.is_sweep_override())
+    made, found = _compose_all(points, launcher_of(given) == "packed", shown)
     problems += found
     if not problems:
         problems += _unequal_caps(made)
@@ -176,11 +181,12 @@ def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chos
     return points
 
 
-def _compose_all(points: Sequence[Chosen], packs: bool) -> tuple[list[Point], list[str]]:
+def _compose_all(points: Sequence[Chosen], packs: bool, shown: bool = False) -> tuple[list[Point], list[str]]:
     """Composed points, and the problems of the others with the first point that has each.
 
     Args:
         packs: points that draw random numbers are marked as packed, which is then part of their names.
+        shown: nothing is run: points whose data cannot be had from here are kept, without a name.
     """
     made: list[Point] = []
     problems: dict[str, list[str]] = defaultdict(list)
@@ -191,6 +197,11 @@ def _compose_all(points: Sequence[Chosen], packs: bool) -> tuple[list[Point], li
             if packs and pack_key(point.resolved, point.config) and has_dropout(point.config):
                 point = point_of(chosen | {"packed": "true"})
             made.append(point)
+        except SourceUnavailable as error:
+            if shown:
+                made.append(_unnamed(chosen, f"{UNKNOWN} {len(made) + 1}", str(error)))
+            else:
+                problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
         except ConfigError as error:
             for problem in error.problems:
                 problems[problem].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
@@ -211,8 +222,18 @@ def point_of(chosen: Chosen) -> Point:
     """Compose and name one point.
 
     Raises:
-        ConfigError: with every problem of it.
+        ConfigError: with every problem of it; SourceUnavailable: its data cannot be had from here.
     """
+    resolved, config = _composed(chosen)
+    return Point(chosen, resolved, config, name_run(resolved, config)[0])
+
+
+def _unnamed(chosen: Chosen, name: str, why: str) -> Point:
+    """A point whose data cannot be had from here: the data's revision is part of an id, so it has none."""
+    return Point(chosen, *_composed(chosen), name, why)
+
+
+def _composed(chosen: Chosen) -> tuple[dict[str, Any], Config]:
     resolved = compose(texts(chosen))
     if resolved.get("sweep"):  # the grid is not a part of the point
         resolved["sweep"] = {"name": resolved["sweep"].get("name") or resolved.get("experiment")}
@@ -220,7 +241,7 @@ def point_of(chosen: Chosen) -> Point:
     if capabilities(resolved["method"]).needs_source and not resolved["method"].get("init_from"):
         name = resolved["method"]["name"]
         raise ConfigError([f"method={name} starts from another run: give method.init_from=<run id of the source task>"])
-    return Point(chosen, resolved, config, name_run(resolved, config)[0])
+    return resolved, config
 
 
 def _unequal_caps(points: Sequence[Point]) -> list[str]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from conf.capabilities import capabilities
 from conf.paths import ledger_of
-from conf.plan import Plan, Point
+from conf.plan import UNKNOWN, Plan, Point
 from conf.resolve import get
 
-STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing")
+STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing", "unreachable")
+WORDS = {"unreachable": "not reachable from here"}
 COMPLETE = ("done", "stale")  # stale: done on rows that have changed since; retry_stale=true trains it again
 LIMIT_HOURS = 24.0
 # floating-point operations per second of padded-out rows; only where nothing was measured. CPU: two cores took 50 s for
@@ -97,8 +98,10 @@ def device() -> str:
 
 
 def _state(point: Point, clock: Clock) -> State:
-    run = ledger_of(point.config).run(point.run_id)
     seconds, measured = clock.seconds(point)
+    if point.unreachable:
+        return State("unreachable", seconds / 3600, measured, reason=point.unreachable)
+    run = ledger_of(point.config).run(point.run_id)
     try:
         record = run.record()
     except ValueError as error:
@@ -141,8 +144,8 @@ def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
     head = ["status", "run", *(key.removeprefix("method.") for key in keys), "score", "hours"]
     body = [
         [
-            state.status,
-            point.run_id,
+            WORDS.get(state.status, state.status),
+            UNKNOWN if point.unreachable else point.run_id,
             *(_value(point, key) for key in keys),
             "" if state.score is None else f"{100 * state.score:.1f}",
             "" if state.status in COMPLETE or state.hours is None else f"{state.hours:.2f}",
@@ -163,7 +166,13 @@ def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
 def summary(plan: Plan, states: Sequence[State]) -> list[str]:
     """Counts, hours and commands."""
     counts = Counter(state.status for state in states)
-    lines = [f"{len(states)} points: {', '.join(f'{counts[s]} {s}' for s in STATES if counts[s])}"]
+    lines = [f"{len(states)} points: {', '.join(f'{counts[s]} {WORDS.get(s, s)}' for s in STATES if counts[s])}"]
+    away = list(dict.fromkeys(point.config.task.name for point in plan.points if point.unreachable))
+    if away:
+        lines.append(
+            f"data {WORDS['unreachable']}: {', '.join(away)}; their ids and states are known where the data are "
+            "(data=local data.root=<folder>, or a machine that reaches the Hub)"
+        )
     lines += [f"note: {note}" for note in plan.notes]
     if plan.repeated:
         lines.append(

@@ -231,6 +231,24 @@ def test_what_a_papers_sweep_runs_has_a_column_in_its_table(experiment: str, tab
     assert plan.problems == [] and {point.config.task.name for point in plan.points} <= columns
 
 
+def test_a_plan_is_shown_where_no_data_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grid, hours and commands, `id unknown` beside the data; a run of the same grid is refused."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    grid = ["backbone=tiny_t5", "task=glue/rte,demo/movie_reviews", "method=pt,dept", "runner=smoke", "data=auto"]
+    plan = make_plan([*grid, "plan=true"])
+    assert plan.problems == [] and len(plan.points) == 4
+    away = [point for point in plan.points if point.unreachable]
+    assert [point.config.task.name for point in away] == ["glue/rte", "glue/rte"]
+    assert len({point.run_id for point in plan.points}) == 4
+    states = survey(plan)
+    text = show(plan, states)
+    assert text.count("id unknown") == 2 and "2 missing, 2 not reachable from here" in text
+    assert "data not reachable from here: glue/rte" in text and "fill it:" in text and "about" in text
+    assert all(state.hours and state.hours > 0 for state in states)
+    refused = make_plan(grid)
+    assert len(refused.points) == 2 and any("cannot be reached" in problem for problem in refused.problems)
+
+
 def test_planning_loads_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from runners.sweep import main; "
