@@ -1,25 +1,31 @@
-"""Answer lines with a finished run: `python scripts/predict.py run=<run_id> [file]`.
+"""Answer rows with a finished run: `python scripts/predict.py run=<run_id> [file] [to=<file>]`.
 
-A line is the task's text (one text column), its columns separated by tabs in the order that the task names them, or a
-JSON object with the columns. Lines come from the file, or from the terminal until it ends. Each answer is one line:
-the answer, then the probability of every label (among the labels) where the task has labels.
+A file with columns (.csv, .tsv, .jsonl, .json, also .gz) comes back with the same rows and columns and, added to
+them, `prediction` and the probability of every label (`p(<label>)`, among the labels), in the form that it had.
 
-    options: run=<id or its beginning>  ledger=<folder>  cache=<folder>  device=<cpu|cuda>
+Anything else is text, from a .txt file or the terminal until it ends: a line is the task's text (one text column), its
+columns separated by tabs in the order that the task names them, or a JSON object with the columns. Each answer is one
+line: the answer in the label's own words, then the probability of every label.
+
+    options: run=<id or its beginning>  to=<file>  ledger=<folder>  cache=<folder>  device=<cpu|cuda>
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import string
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-OPTIONS = {"run": "id", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
+OPTIONS = {"run": "id", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
+TABLES = (".csv", ".tsv", ".jsonl", ".json")  # forms with named columns
 BATCH = 32
 
 
@@ -31,24 +37,92 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if arguments else 2
     from results.ledger import default_root
     from runners.finished import load_finished, options_of
+    from tasks.reading import read_rows
 
     try:
         given, files = options_of(list(arguments), OPTIONS)
         if "run" not in given or len(files) > 1:
             raise ValueError("give run=<run_id> and at most one file; see --help")
-        lines: Iterable[str] = sys.stdin
-        if files:
-            lines = Path(files[0]).read_text(encoding="utf-8").splitlines()
         root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
-        answerer = Answerer(load_finished(root, given["run"], given.get("device", "cpu"), given.get("cache")))
-        if sys.stdin.isatty() and not files:
-            print(f"columns: {', '.join(answerer.columns)}; end with Ctrl-D", file=sys.stderr)
-        for text in answerer(lines, 1 if not files else BATCH):
-            print(text, flush=True)
+        source = Path(files[0]).expanduser() if files else None
+        rows = None
+        if source is not None and source.name.lower().removesuffix(".gz").endswith(TABLES):
+            rows = read_rows(source)  # before the model: a damaged file is said at once
+        with _output(given.get("to")) as out:
+            answerer = Answerer(load_finished(root, given["run"], given.get("device", "cpu"), given.get("cache")))
+            if rows is not None and source is not None:
+                write_table(answerer, rows, source, out)
+            else:
+                write_lines(answerer, source, out)
+    except BrokenPipeError:  # whoever read has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what the interpreter flushes at its end goes there
+        return 0
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def _output(to: str | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is there only when it is whole."""
+    if to is None:
+        yield sys.stdout
+        return
+    from results.files import replacing
+
+    with replacing(Path(to).expanduser()) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+        yield handle
+
+
+def write_table(answerer: Answerer, rows: Sequence[dict[str, Any]], source: Path, out: TextIO) -> None:
+    """The rows of a file with the answers added, in its own form.
+
+    Raises:
+        ValueError: a row lacks the task's columns, or the file has columns of the names that are added.
+    """
+    form = next(form for form in TABLES if source.name.lower().removesuffix(".gz").endswith(form))
+    waiting = [answerer.of_row(row, f"row {number}") for number, row in enumerate(rows, start=1)]
+    writer: Any = None
+    for begin in range(0, len(rows), BATCH):
+        part = waiting[begin : begin + BATCH]
+        for row, (answer, chances) in zip(rows[begin : begin + BATCH], answerer.answers(part), strict=True):
+            added = {"prediction": answer} | {f"p({word})": round(chance, 6) for word, chance in chances.items()}
+            taken = sorted(set(added) & set(row))
+            if taken:
+                raise ValueError(f"{source} has a column {taken[0]!r} already; rename it, answers are added so")
+            if form in (".jsonl", ".json"):
+                out.write(json.dumps({**row, **added}, ensure_ascii=False) + "\n")
+                continue
+            if writer is None:
+                names = [*row, *added]
+                if form == ".tsv":  # no quotes there, as it is read
+                    writer = csv.DictWriter(
+                        out, names, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+                    )
+                else:
+                    writer = csv.DictWriter(out, names, lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({**row, **{name: as_text(value) for name, value in added.items()}})
+    out.flush()
+
+
+def write_lines(answerer: Answerer, source: Path | None, out: TextIO) -> None:
+    """One answer a line; at the terminal each as soon as its line is there."""
+    lines: Iterable[str] = sys.stdin
+    if source is not None:
+        lines = source.read_text(encoding="utf-8").split("\n")
+    elif sys.stdin.isatty():
+        print(f"columns: {', '.join(answerer.columns)}; end with Ctrl-D", file=sys.stderr)
+    for text in answerer(lines, BATCH if source is not None else 1):
+        print(text, file=out, flush=True)
+
+
+def as_text(value: Any) -> str:
+    """An answer in one line."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 class Answerer:
@@ -78,23 +152,23 @@ class Answerer:
         waiting: list[Any] = []
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                waiting.append(self.example(line.rstrip("\n"), number))
+                waiting.append(self.of_line(line.rstrip("\r\n"), number))
             if len(waiting) == size:
-                yield from self.answers(waiting)
+                yield from map(self.line, self.answers(waiting))
                 waiting = []
         if waiting:
-            yield from self.answers(waiting)
+            yield from map(self.line, self.answers(waiting))
 
-    def example(self, line: str, number: int) -> Any:
+    def of_line(self, line: str, number: int) -> Any:
         """The example that a line is.
 
         Raises:
             ValueError: it has not the task's columns.
         """
-        from tasks.rows import ID
+        from tasks.reading import parsed
 
         if line.lstrip().startswith("{"):
-            row = json.loads(line)
+            row = parsed(line, f"line {number}", "a JSON object with the task's columns")
         else:
             parts = line.split("\t") if len(self.columns) > 1 else [line]
             if len(parts) != len(self.columns):
@@ -103,25 +177,36 @@ class Answerer:
                     "by tabs, or write a JSON object with these keys"
                 )
             row = dict(zip(self.columns, parts, strict=True))
-        missing = [name for name in self.columns if name not in row]
+        return self.of_row(row, f"line {number}")
+
+    def of_row(self, row: dict[str, Any], where: str) -> Any:
+        """The example that a row is.
+
+        Raises:
+            ValueError: it has not the task's columns.
+        """
+        from tasks.rows import ID
+
+        missing = [name for name in self.columns if row.get(name) is None]
         if missing:
-            raise ValueError(f"line {number}: without {', '.join(missing)}; wanted are {', '.join(self.columns)}")
-        return self.template({ID: str(number), **self._unknown(row), **row})
+            raise ValueError(f"{where}: without {', '.join(missing)}; wanted are {', '.join(self.columns)}")
+        gold = (self.label, "answers", "ner_tags", "idx", "id")  # what is asked for reaches no answer
+        chosen = {name: value for name, value in row.items() if name in self.config.task.columns and name not in gold}
+        return self.template({**chosen, ID: where, **self._unknown(chosen)})
 
     def _unknown(self, row: dict[str, Any]) -> dict[str, Any]:
         """Stand-ins for what is to be answered; they reach no answer."""
         task = self.config.task
         if task.kind == "tagging":
             tokens = row["tokens"] if isinstance(row.get("tokens"), list) else str(row.get("tokens", "")).split()
-            row["tokens"] = tokens
-            return {"ner_tags": ["O"] * len(tokens)}
+            return {"tokens": tokens, "ner_tags": ["O"] * len(tokens)}
         if task.kind == "regression":
             return {"label": 0.0}
         found: dict[str, Any] = {"answers": [""]} if task.kind in ("qa", "cloze") else {}
         return found | ({self.label: task.labels[0]} if self.label and task.labels else {})
 
-    def answers(self, examples: list[Any]) -> list[str]:
-        """Answer and label probabilities of some examples."""
+    def answers(self, examples: Sequence[Any]) -> list[tuple[Any, dict[str, float]]]:
+        """Answer and label probabilities (by the label's own word) of some examples."""
         import torch
 
         from runners.assemble import capped_length, ends_answers
@@ -148,18 +233,26 @@ class Answerer:
             elif all(example.choices for example in examples) and self.evaluator.how != "classify":
                 scores = self.tuned.rank(backbone.collate(encoded, candidates=True).to(backbone.device))
                 chances = scores.float().softmax(-1).tolist()
-        return [self.line(e, answer, chance) for e, answer, chance in zip(examples, told, chances, strict=True)]
-
-    def line(self, example: Any, answer: Any, chances: list[float]) -> str:
-        text = (
-            " ".join(answer) if isinstance(answer, list) else f"{answer:.3f}" if isinstance(answer, float) else answer
-        )
-        labels = self.config.task.labels
-        names = [
-            f"{labels[i]} ({choice})" if len(labels) == len(example.choices) and labels[i] != choice else choice
-            for i, choice in enumerate(example.choices)
+        told = [self.own_words(e, answer) for e, answer in zip(examples, told, strict=True)]
+        return [
+            (answer, dict(zip(self.words(e), chance, strict=False)))
+            for e, answer, chance in zip(examples, told, chances, strict=True)
         ]
-        return "\t".join([text, *(f"{name}={chance:.4f}" for name, chance in zip(names, chances, strict=False))])
+
+    def words(self, example: Any) -> list[str]:
+        """What its candidates are called: the labels' own names, or for open choices their texts."""
+        labels = self.config.task.labels
+        return list(labels if len(labels) == len(example.choices) else example.choices)
+
+    def own_words(self, example: Any, answer: Any) -> Any:
+        """An answer under its label's own name; other answers as they are."""
+        names = dict(zip(example.choices, self.words(example), strict=True))
+        return names.get(answer, answer) if isinstance(answer, str) else answer
+
+    def line(self, told: tuple[Any, dict[str, float]]) -> str:
+        """An answer and its probabilities, divided by tabs."""
+        answer, chances = told
+        return "\t".join([as_text(answer), *(f"{word}={chance:.4f}" for word, chance in chances.items())])
 
 
 if __name__ == "__main__":

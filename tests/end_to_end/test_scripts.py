@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -43,7 +44,36 @@ def test_predict_gives_the_recorded_predictions(
     capsys.readouterr()
     assert predict.main([f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]) == 0
     answers = [line.split("\t")[0] for line in capsys.readouterr().out.strip().splitlines()]
-    assert wanted and answers == [row["prediction"] for row in wanted]
+    assert wanted and answers == [{"0": "False", "1": "True"}[row["prediction"]] for row in wanted]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_table_comes_back_with_its_rows_and_columns_and_the_answers(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tasks.reading import read_rows
+
+    run_here(tmp_path, "task=demo/movie_reviews")
+    rows = [{"number": str(i), "text": text} for i, text in enumerate(("a fine film", 'what, "a" bore', "so so"))]
+    given, to = tmp_path / f"given{suffix}", tmp_path / f"answered{suffix}"
+    with given.open("w", newline="") as handle:
+        if suffix == ".jsonl":
+            handle.writelines(json.dumps(row) + "\n" for row in rows)
+        else:
+            how = {"delimiter": ","} if suffix == ".csv" else {"delimiter": "\t", "quoting": 3, "quotechar": None}
+            writer = csv.DictWriter(handle, ["number", "text"], **how)
+            writer.writeheader()
+            writer.writerows(rows)
+    where = [f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]
+    assert predict.main([*where, str(given), f"to={to}"]) == 0
+    answered = read_rows(to)
+    assert [{name: row[name] for name in ("number", "text")} for row in answered] == rows
+    for row in answered:
+        chances = {name: float(value) for name, value in row.items() if name.startswith("p(")}
+        assert set(chances) == {"p(negative)", "p(positive)"} and sum(chances.values()) == pytest.approx(1, abs=2e-4)
+        assert f"p({row['prediction']})" == max(chances, key=lambda name: chances[name])
+    assert predict.main([*where, str(to)]) == 2
+    assert "has a column 'p(" in capsys.readouterr().err
 
 
 def test_predict_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
