@@ -29,7 +29,7 @@ def main() -> int:
         return 2
     config = typed(compose(["task=mc/piqa", "protocol=lighteval", "method=none", "runner=paper"]))
     right = {row["id"]: row["prediction"] == row["reference"] for row in runs[0].predictions()}
-    texts = {example.id: (example.source, *example.choices) for example in load_data(config).splits["validation"]}
+    texts = {example.id: (example.source, *example.choices) for example in load_data(config).splits["test"]}
     frame = len("Question: \nAnswer:")
     rows = sorted((sum(map(len, text)) - frame, right[name]) for name, text in texts.items())
     accuracy = 100.0 * sum(hit for _, hit in rows) / len(rows)
@@ -43,7 +43,9 @@ def main() -> int:
     lacking = ROWS - len(rows)
     each = (HUB_BYTES - 20 * ROWS - held) / lacking  # a label of 8 bytes and three offsets of 4 a row
     needed = (PUBLISHED * ROWS - accuracy * len(rows)) / lacking
-    print(f"  the {lacking} rows that are not there have about {each:.0f} bytes each, those here {held / len(rows):.0f}")
+    print(
+        f"  the {lacking} rows that are not there have about {each:.0f} bytes each, those here {held / len(rows):.0f}"
+    )
     print(f"  with {needed:.1f} on them the whole split would have {PUBLISHED}")
     return 0
 

@@ -34,12 +34,12 @@ class Official:
     notes: list[str] = field(default_factory=list)
 
     def joined(self) -> Official:
-        """All rows as one split, ``validation``, in the order train, validation, test, others."""
+        """All rows as one split, ``test``, in the order train, validation, test, others."""
         from datasets import concatenate_datasets
 
         first = [name for name in ("train", "validation", "test") if name in self.splits]
         order = [*first, *sorted(set(self.splits) - set(first))]
-        return replace(self, splits={"validation": concatenate_datasets([self.splits[name] for name in order])})
+        return replace(self, splits={"test": concatenate_datasets([self.splits[name] for name in order])})
 
 
 def key_of(*parts: Any) -> str:

@@ -148,7 +148,7 @@ def dev(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
 
 def whole(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     """Every labelled row of every official split is reported (they were joined before): nothing trains or selects."""
-    return {"validation": Part("validation")}
+    return {"test": Part("test")}
 
 
 def lmbff(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:

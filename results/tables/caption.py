@@ -95,7 +95,7 @@ def _checkpoints(state: State) -> list[str]:
         str(run.get("task"))
         for filled in state.filled.values()
         for run in filled.runs
-        if run.selection_split == run.primary_split and filled.column.kind == "score"
+        if run.trained and run.selection_split == run.primary_split and filled.column.kind == "score"
     }
     if not tasks:
         return []
