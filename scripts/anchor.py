@@ -1,4 +1,4 @@
-"""The smoke anchor by length: `python scripts/anchor.py` reads the committed run of paper=smollm2 and says where it is right.
+"""The smoke anchor by length: `python scripts/anchor.py` says where the committed run of paper=smollm2 is right.
 
 SmolLM2's card has PIQA 66.3 over all 1,838 validation rows; the package that carries PIQA without the Hub kept 1,500.
 Which ones decides the score: accuracy is printed for fifths of the rows by their length, with what that says of the
