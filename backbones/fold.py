@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,11 +46,17 @@ class Folder:
         self.seen: Tensor | None = None
         self.folded: Folded | None = None
 
-    def __call__(self, method: InputMethod, table: Tensor) -> InputMethod:
-        """The method folded over the vocabulary's ``table`` (V, d), or itself where it has nothing to fold."""
+    def __call__(self, method: InputMethod, vocabulary: Callable[[], Tensor]) -> InputMethod:
+        """The method folded over the vocabulary, or itself where it has nothing to fold.
+
+        Args:
+            method: as it is trained.
+            vocabulary: gives the table (V, d); asked when the method's tensors have changed.
+        """
         tensors = [tensor.detach().flatten() for tensor in (*method.parameters(), *method.buffers())]
-        now = torch.cat([t.to(table.device, torch.float32) for t in tensors]) if tensors else table.new_zeros(0)
+        now = torch.cat([t.to(tensors[0].device, torch.float32) for t in tensors]) if tensors else torch.zeros(0)
         if self.seen is None or not torch.equal(self.seen, now):
+            table = vocabulary()
             added = method.token_offset(table)
             self.seen = now
             self.folded = None if added is None else Folded(method, table + added.to(table.dtype))

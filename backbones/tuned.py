@@ -41,7 +41,7 @@ class Tuned(nn.Module):
 
     def _evaluated(self) -> InputMethod:
         """The input-level method as evaluation runs it: folded where it can be (not while its dropout is on)."""
-        return self.inputs if self.training else self.fold(self.inputs, self.backbone.table)
+        return self.inputs if self.training else self.fold(self.inputs, lambda: self.backbone.table)
 
     @torch.inference_mode()
     def rank(self, batch: Batch) -> Tensor:
