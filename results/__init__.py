@@ -1,16 +1,24 @@
-"""The ledger of runs and everything that is read out of it; neither torch nor transformers is imported here."""
+"""The ledger of runs and everything that is read out of it; neither torch nor transformers is imported here.
+
+In a notebook: `results.frame()`, `results.compare("pt", "dept")`, `results.predictions(run)`.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas
+    from results.frames import frame
+    from results.notebook import compare, predictions
+
+__all__ = ["compare", "frame", "predictions"]
+HOMES = {"frame": "results.frames", "compare": "results.notebook", "predictions": "results.notebook"}
 
 
-def frame(root: str | Path | None = None) -> pandas.DataFrame:
-    """The runs of a ledger as a pandas frame, one row per run (see `results.frames.frame`)."""
-    from results.frames import frame as build
+def __getattr__(name: str) -> Any:
+    """Import pandas and the tables only when a notebook asks for them."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'results' has no attribute {name!r}; there are {', '.join(__all__)}")
+    from importlib import import_module
 
-    return build(root)
+    return getattr(import_module(HOMES[name]), name)
