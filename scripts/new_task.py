@@ -150,6 +150,8 @@ def _leave_out_unlabelled(tables: dict[str, Table], answer: str, kind: str, made
             made.notes.append(f"{table.path.name}: {len(bare)} questions without an answer left out")
         elif bare:
             raise NewTaskError(f"{table.path}: row {bare[0]} has no answer in {answer!r} ({values[bare[0] - 1]!r})")
+        if split in tables and not table.rows:
+            raise NewTaskError(f"{table.path}: no row has an answer in {answer!r}")
 
 
 def _rows(table: Table, answer: str, kind: str, made: Made) -> list[Row]:

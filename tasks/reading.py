@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ Row = dict[str, Any]
 COLUMNS = (".conll", ".iob", ".iob2", ".bio", ".txt")  # CoNLL: a token a line, its tag in the last column
 TEXTS = (".jsonl", ".json", ".csv", ".tsv", *COLUMNS)
 SUFFIXES = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".parquet")
+TAG = re.compile(r"(O|[BIESULM]-.+)$")
 WANTED = ".jsonl, .json, .csv, .tsv, .conll (each also .gz) or .parquet"
 
 
@@ -223,7 +225,7 @@ def _conll(handle: Iterable[str], path: Path) -> list[Row]:
     """Sentences of a CoNLL file: the first column is the word, the last its tag; blank lines end a sentence.
 
     Columns are divided by tabs where the file has any, else by blanks; ``-DOCSTART-`` lines and comments (a first line
-    of a sentence that begins with ``#`` and has another number of columns) are no sentences.
+    of a sentence that begins with ``#`` and does not end in a tag) are no sentences.
     """
     lines = [line.rstrip("\r\n") for line in handle]
     tabs = any("\t" in line for line in lines)
@@ -243,7 +245,7 @@ def _conll(handle: Iterable[str], path: Path) -> list[Row]:
     for number, (line, cells) in enumerate(zip(lines, table, strict=True), start=1):
         if not line.strip() or cells[0].startswith("-DOCSTART-"):
             close()
-        elif not words and cells[0].startswith("#") and len(cells) != width:
+        elif not words and cells[0].startswith("#") and (len(cells) != width or not TAG.match(cells[-1])):
             continue
         elif len(cells) != width or width < 2:
             raise DataError(
