@@ -76,6 +76,8 @@ def _run(overrides: Sequence[str]) -> int:
     if _speaks():
         if outcome.reason and outcome.status != "done":
             print(outcome.reason, file=sys.stderr)
+        if outcome.found:
+            print(outcome.found)
         for warning in outcome.warnings:
             print(f"note: {warning}")
         if outcome.run_id is not None:

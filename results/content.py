@@ -64,6 +64,26 @@ def _taken(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def seal(folder: Path) -> None:
+    """Note the size and hash of every file of a folder that is made once, in its `whole.json`."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    noted = {path.relative_to(folder).as_posix(): [path.stat().st_size, _taken(path)] for path in files}
+    write_text(folder / "whole.json", json.dumps(noted, indent=1) + "\n")
+
+
+def damage(folder: Path, cache: Path) -> str | None:
+    """The first file of a sealed folder that is not as it was made (or what else is wrong), None where all are."""
+    try:
+        noted = json.loads((folder / "whole.json").read_text(encoding="utf-8"))
+        for name, (size, sha256) in noted.items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != size or file_sha256(path, cache) != sha256:
+                return str(name)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return "whole.json"
+    return None
+
+
 def model_files(folder: Path) -> list[Path]:
     """The files of a model's folder that loading it or its tokenizer may read.
 

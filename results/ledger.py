@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 import yaml
 
-from results.files import append_line, read_lines, write_json, write_lines, write_text
+from results.files import append_line, clean, read_lines, write_json, write_lines, write_text
 
 STATUSES = ("running", "done", "failed")  # stored; `interrupted` and `stale` are derived
 
@@ -45,9 +46,9 @@ class Broken:
 class Run:
     """One run's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run_id: str | None = None) -> None:
         self.folder = folder
-        self.id = folder.name
+        self.id = run_id or folder.name
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -109,7 +110,38 @@ class Run:
             handle.truncate(0)
             handle.write(f"process {os.getpid()} on {socket.gethostname()}")
             handle.flush()
+            for folder in (self.folder, self / "again"):
+                clean(folder)
+            self.exchange()
             yield self
+
+    def again(self) -> Run:
+        """Where a finished run is made anew: its own files stay until `exchange`."""
+        return Run(self / "again", self.id)
+
+    def exchange(self) -> None:
+        """Put a new run that is done in the place of the finished one; begun by a process that died, end it."""
+        again = self.again()
+        try:
+            record = again.record()
+        except ValueError:
+            return
+        if record is None or record["status"] != "done":
+            return
+        for path in sorted(again.folder.iterdir()):
+            if path.name in ("record.json", "checkpoint.pt", "checkpoint.before.pt"):
+                continue
+            if path.is_dir():
+                shutil.rmtree(self / path.name, ignore_errors=True)
+            os.replace(path, self / path.name)
+        kept = set(record.get("files") or {})
+        for path in [*self.folder.glob("predictions.*.jsonl"), *self.folder.glob("scores.*.npz")]:
+            if path.name not in kept:
+                path.unlink()
+        for path in self.folder.glob("checkpoint*.pt"):
+            path.unlink()
+        os.replace(again / "record.json", self / "record.json")
+        shutil.rmtree(again.folder)
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from results.ledger import Ledger, Run, default_root
 from results.records import Run as Read
-from results.records import matches, read_runs
+from results.records import made, matches, read_runs
 from results.renamed import Unknown, take_over
 from results.verify import check, summary, verify
 
@@ -94,13 +92,6 @@ def line_of(run: Read) -> str:
     shown = f"{run.primary_metric}={score:.4f}" if score is not None else ""
     names = " ".join(str(run.get(key)) for key in ("method", "task", "backbone", "protocol"))
     return f"{run.id} {run.status:11} {names} seed {run.get('seed')} {shown}".rstrip()
-
-
-def made(record: dict[str, Any]) -> str:
-    """When and with which code a run was made."""
-    started, commit = record.get("started"), (record.get("versions") or {}).get("commit")
-    day = datetime.fromtimestamp(float(started), UTC).date().isoformat() if started else "on an unknown day"
-    return f"trained {day} at commit {commit or 'unknown'}"
 
 
 def _show(names: Sequence[str], given: dict[str, str]) -> int:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,13 @@ def read_runs(root: str | Path | None = None) -> Reading:
         elif isinstance(entry, dict):
             reading.runs.append(Run(entry, folder))
     return reading
+
+
+def made(record: dict[str, Any]) -> str:
+    """When and with which code a run was made."""
+    started, commit = record.get("started"), (record.get("versions") or {}).get("commit")
+    day = datetime.fromtimestamp(float(started), UTC).date().isoformat() if started else "on an unknown day"
+    return f"trained {day} at commit {commit or 'unknown'}"
 
 
 def matches(run: Run, where: Mapping[str, Any]) -> bool:

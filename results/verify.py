@@ -30,7 +30,7 @@ class Verdict:
 def hashes(folder: Path) -> dict[str, str]:
     """Name -> sha256 of the files that a finished run keeps."""
     names = [name for name in KEPT if (folder / name).is_file()]
-    names += sorted(path.name for path in folder.glob("predictions.*.jsonl"))
+    names += sorted(path.name for kind in ("predictions.*.jsonl", "scores.*.npz") for path in folder.glob(kind))
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
@@ -125,12 +125,13 @@ def checkpoint_head(path: Path, run_id: str) -> tuple[dict[str, Any], str | None
             if not line.startswith(MARK):
                 return {}, f"{path}: no checkpoint of this bench (or one of before they carried a checksum)"
             head = json.loads(line[len(MARK) :])
-            rest = handle.read()
+            begun = handle.tell()
+            sha256, size = hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell() - begun
     except (OSError, ValueError) as error:
         return {}, f"{path}: cannot be read ({error})"
     if head.get("run_id") != run_id:
         return head, f"{path}: a checkpoint of run {head.get('run_id')}, not of {run_id}"
-    if len(rest) != head.get("size") or hashlib.sha256(rest).hexdigest() != head.get("sha256"):
+    if size != head.get("size") or sha256 != head.get("sha256"):
         return head, f"{path}: damaged (its bytes do not have the checksum that was written with them)"
     return head, None
 

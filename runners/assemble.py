@@ -21,8 +21,9 @@ from conf.paths import cache_root, ledger_of
 from conf.schema import Config
 from methods import load as methods
 from methods.base import InputMethod
+from results.content import model_sha256
 from runners.evaluate import Split, answering
-from runners.workers import DTYPES
+from runners.workers import DTYPES, missing_device
 from tasks.config import source_length
 from tasks.encode import told_apart
 from tasks.encoded import encode_split
@@ -54,6 +55,8 @@ def capped_length(config: Config) -> int:
 def problems_of(config: Config) -> list[str]:
     """Everything wrong with a configuration that can be known without data and weights."""
     found = check_backbone(config.backbone)
+    missing = missing_device(config.runner.device)
+    found += [missing] if missing else []
     if found:
         return found
     facts = config.backbone.sizes()
@@ -173,7 +176,9 @@ class LastBackbone:
     def get(self, config: Config, dtype: torch.dtype, device: torch.device) -> Any:
         """The backbone of `config`, loaded if it is not the one that is kept."""
         head, labels = head_of(config)
-        key = (repr(asdict(config.backbone)), str(dtype), str(device), head, labels)
+        folder = config.backbone.path  # what lies there may have changed since an earlier run of this process
+        content = model_sha256(Path(folder).expanduser(), cache_root(config)) if folder else ""
+        key = (repr(asdict(config.backbone)), content, str(dtype), str(device), head, labels)
         seeded = config.seed if head else 0  # a new head draws from the run's seed
         if self.key != (*key, seeded):
             self.forget()

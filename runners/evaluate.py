@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -61,6 +61,13 @@ def _best(example: Example, text: str, encoder: AnswerEncoder, tokenizer: Any, l
         return text
     texts = [text, *(decoded(tokenizer, ids[:limit]) for ids in encoder(list(example.references)))]
     return max(texts, key=lambda one: answer_scores(one, example.references))
+
+
+class Answer(NamedTuple):
+    """What was answered, and candidate -> normalised log-probability where candidates were compared."""
+
+    prediction: Any
+    scores: dict[str, float] | None = None
 
 
 class IncompleteEvaluation(RuntimeError):
@@ -123,7 +130,7 @@ class Evaluator:
             )
         return self.evaluation(split, [answer for _, answer in answers], time.monotonic() - begun)
 
-    def evaluation(self, split: Split, answers: Sequence[Any], seconds: float) -> Evaluation:
+    def evaluation(self, split: Split, answers: Sequence[Answer], seconds: float) -> Evaluation:
         """Score answers that stand in the split's order."""
         golds = [reference_of(self.task, example) for example in split.examples]
         if self.task.kind in ("qa", "cloze") and self.protocol.answer_length and self.how == "generate":
@@ -131,7 +138,7 @@ class Evaluator:
                 [self._decoded(encoded.target)] for encoded in split.encoded
             ]  # the label as the author code reads it
         predictions = [
-            Prediction(example.id, answer, gold, example.group)
+            Prediction(example.id, answer.prediction, gold, example.group, answer.scores)
             for example, answer, gold in zip(split.examples, answers, golds, strict=True)
         ]
         return Evaluation(
@@ -152,7 +159,7 @@ class Evaluator:
             stop = min(start + CEILING_ROWS, len(split.examples))
             examples = [split.examples[i] for i in range(start, stop)]
             answers += self._right(examples, [split.encoded[i] for i in range(start, stop)])
-        return self.evaluation(split, answers, 1.0)
+        return self.evaluation(split, [Answer(answer) for answer in answers], 1.0)
 
     def ceiling(self, split: Split) -> dict[str, float]:
         """The metrics in which a perfect answer scores below 1, with what it scores."""
@@ -172,9 +179,9 @@ class Evaluator:
             texts = [_best(e, text, own, tokenizer, limit) for e, text in zip(examples, texts, strict=True)]
         return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
 
-    def _answers(self, split: Split, batches: Sequence[Sequence[int]]) -> list[tuple[int, Any]]:
+    def _answers(self, split: Split, batches: Sequence[Sequence[int]]) -> list[tuple[int, Answer]]:
         """(index, answer) of the examples in some batches."""
-        answers: list[tuple[int, Any]] = []
+        answers: list[tuple[int, Answer]] = []
         self.tuned.eval()
         with (
             torch.inference_mode(),
@@ -187,26 +194,35 @@ class Evaluator:
                 shown.update()
         return answers
 
-    def answer(self, split: Split, indices: Sequence[int]) -> list[Any]:
-        """Predictions for some examples of a split, in the order of `indices`."""
+    def answer(self, split: Split, indices: Sequence[int]) -> list[Answer]:
+        """Answers to some examples of a split, in the order of `indices`."""
         examples = [split.examples[i] for i in indices]
         encoded = [split.encoded[i] for i in indices]
         backbone = self.tuned.backbone
         batch = backbone.collate(encoded, candidates=self.how == "rank").to(self.workers.device)
         if self.how == "rank":
-            best = per_unit(self.tuned.rank(batch), examples, self.protocol.rank_per).argmax(-1).tolist()
-            return [answer_of(self.task, e, i) for e, i in zip(examples, best, strict=True)]
+            return self._chosen(per_unit(self.tuned.rank(batch), examples, self.protocol.rank_per), examples)
         if self.how == "classify":
             logits = self.tuned.classify(batch)
             if self.task.kind == "regression":
-                return logits[:, 0].float().tolist()
-            best = logits.argmax(-1).tolist()
-            return [answer_of(self.task, e, i) for e, i in zip(examples, best, strict=True)]
+                return [Answer(value) for value in logits[:, 0].float().tolist()]
+            return self._chosen(logits, examples)
         if self.how == "tag":
-            return self._tags(self.tuned.tag(batch).argmax(-1).tolist(), examples, encoded)
+            return [Answer(t) for t in self._tags(self.tuned.tag(batch).argmax(-1).tolist(), examples, encoded)]
         tokens = self.tuned.generate(batch, self.max_new_tokens(encoded))
         texts = [self._decoded(ids) for ids in tokens]
-        return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
+        return [Answer(parse_answer(self.task, e, text)) for e, text in zip(examples, texts, strict=True)]
+
+    def _chosen(self, scores: torch.Tensor, examples: Sequence[Example]) -> list[Answer]:
+        """The best candidate of every row of (B, C), with the normalised log-probability of each; -inf is none."""
+        best, logs = scores.argmax(-1).tolist(), scores.float().log_softmax(-1).tolist()
+        found = []
+        for example, index, row in zip(examples, best, logs, strict=True):
+            names = example.names or example.choices
+            told = {name: round(value, 6) for name, value in zip(names, row, strict=False)}
+            # candidates of one name (two options that read the same) cannot be told apart: no scores then
+            found.append(Answer(answer_of(self.task, example, index), told if len(told) == len(names) else None))
+        return found
 
     def _decoded(self, ids: Sequence[int]) -> str:
         """Token ids as text, special tokens left out."""

@@ -23,6 +23,9 @@ from results.identity import contents, id_of
 from results.ledger import Run
 from results.metric_sums import sums_of
 from results.released import compared
+from results.scores import write_scores
+from results.verify import hashes
+from runners import checkpoint
 from runners.assemble import Parts, Refused, assemble, capped_length, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
@@ -67,6 +70,7 @@ class Execution:
         self.config, self.resolved, self.run, self.workers = config, resolved, run, workers
         self.runner: RunnerConfig = config.runner
         self.stop, self.begun = StopSignal(), time.monotonic()
+        self._before: bytes | None = None
         protocol, task = config.protocol, config.task
         self.select_split, self.report_split = protocol.select_split, protocol.report_split
         self.select_metric = metric_of(task, protocol, "select")
@@ -135,16 +139,32 @@ class Execution:
         if counted["contents"].get("source"):
             names = ", ".join(sorted(counted["contents"]["source"]))
             say(f"not as it shipped, so its text counts in the run's id: {names}", self.workers.main)
+        path = self.run / "record.json"
+        self._before = path.read_bytes() if self.workers.main and path.exists() else None
         self.workers.jointly(self._write)
+
+    def _put_back(self) -> None:
+        """Leave the record as it was: nothing was begun."""
+        if self.workers.main and self._before is not None:
+            with replacing(self.run / "record.json") as temporary:
+                temporary.write_bytes(self._before)
 
     def finished(self) -> Outcome:
         """Write the record of a run that is done."""
         self.record["status"] = "done"
         self.record.setdefault("wall_seconds", time.monotonic() - self.begun)
-        self.workers.jointly(self._write)
-        if self.workers.main:
-            (self.run / "checkpoint.pt").unlink(missing_ok=True)
+        self.workers.jointly(self._end)
         return outcome_of(self.record)
+
+    def _end(self) -> None:
+        if not self.workers.main:
+            return
+        self.record["files"] = hashes(self.run.folder)
+        self._write()
+        for name in (checkpoint.NAME, checkpoint.BEFORE):
+            (self.run / name).unlink(missing_ok=True)
+        if self.run.folder.name == "again":  # the finished run was kept until now
+            Run(self.run.folder.parent).exchange()
 
     def ended_by(self, error: BaseException) -> Outcome:
         """The outcome of a run that did not get to its end; a failure is written down with its reason."""
@@ -154,11 +174,14 @@ class Execution:
             reason = "interrupted; the same command goes on from its checkpoint"
             return Outcome("interrupted", self.run.id, reason=reason)
         if isinstance(error, CorruptCheckpoint):
-            return Outcome("failed", self.run.id, reason=str(error))
+            self._put_back()
+            return Outcome("refused", self.run.id, reason=str(error))
         if isinstance(error, DataError | Refused):
             return self._fail("refused", str(error))
         if isinstance(error, NotFinite):
             self.record["verdicts"].append(verdict("loss_not_finite", "warning", str(error)))
+            if self.workers.main:
+                checkpoint.throw_away(self.run)
             return self._fail("failed", str(error))
         if memory_is_full(error):
             return self._fail("failed", out_of_memory(error))
@@ -279,6 +302,7 @@ class Execution:
         rates_ = dict(self.config.method.get("lr") or {})
         session = Session(self.run, self.runner, parts.tuned.trainable(), rates_, order, self.workers.main)
         torch.manual_seed(self.config.seed + 7919 * self.workers.rank)  # what dropout draws from
+        session.about = {"data": self.record["data"].get("sha256"), "forced": self.config.force}
         resumed = self.workers.jointly(lambda: session.resume(self.workers.rank))
         if resumed:
             say(f"goes on from step {session.step} of {session.total}", self.workers.main)
@@ -331,6 +355,9 @@ class Execution:
             self.workers.jointly(lambda: self._check_saved(parts, evaluator))
 
     def _keep(self, name: str, found: Evaluation) -> None:
+        scores = [p.scores for p in found.predictions if p.scores is not None]
+        if self.workers.main and scores and len(scores) == len(found.predictions):
+            write_scores(self.run / f"scores.{name}.npz", [p.id for p in found.predictions], scores)
         self.record["metrics"][name] = found.metrics
         if self.workers.main:
             rows = [
@@ -369,7 +396,7 @@ class Execution:
         for name, seen in (watched.diagnostics() if watched is not None else {}).items():
             write_json(self.run / "diagnostics" / f"{name}.json", seen)
         before = [self.reported.predictions[i].prediction for i in some]
-        different = sum(one != other for one, other in zip(again, before, strict=True))
+        different = sum(one.prediction != other for one, other in zip(again, before, strict=True))
         level = "ok" if different == 0 else "warning"
         text = f"{different} of {len(some)} predictions differ when they are made again from the saved tensors"
         self.record["verdicts"].append(verdict("saved_equals_trained", level, text, different=different))

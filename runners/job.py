@@ -12,6 +12,7 @@ from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config
 from results.ledger import Held, Run, Unwritable
+from results.records import made
 from runners.outcome import Outcome, outcome_of
 
 
@@ -57,7 +58,8 @@ def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
             return None
         print(f"run {run.id} is stale ({known['stale']}); retry_stale=true trains it again", file=sys.stderr)
     if known["status"] in ("done", "stale"):
-        return outcome_of(known | {"status": "done"}, skipped=True)
+        said = f"from the ledger, {made(known)}; force=true trains again"
+        return outcome_of(known | {"status": "done"}, skipped=True, found=said)
     if known["status"] == "failed" and sweep and not config.retry_failed:
         return outcome_of(known, skipped=True)
     return None
@@ -79,7 +81,10 @@ def _refreshed(config: Config, run: Run, known: dict[str, Any]) -> dict[str, Any
         changes["experiment"] = config.experiment
     if not changes:
         return known
-    run.write_record(known | changes)
+    try:
+        run.write_record(known | changes)
+    except OSError:  # a ledger that cannot be written is read all the same
+        return known | changes | ({"status": "stale"} if "stale" in changes else {})
     return run.record() or known
 
 
@@ -99,11 +104,15 @@ def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revi
         found = workers.from_main(claim(config, run, sweep, held) if workers.main else None)
         if found is not None:
             return found
-        return Execution(config, resolved, run, workers, source, revision).run_through()
+        place = workers.from_main(place_of(config, run).folder if workers.main else run.folder)
+        return Execution(config, resolved, Run(place, run.id), workers, source, revision).run_through()
 
 
 def claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | None:
-    """Hold the run until `held` closes and clear what a new start must not find; an outcome if it is not to start."""
+    """Hold the run until `held` closes; an outcome if it is not to start."""
+    found = _already(config, run, sweep)
+    if found is not None:  # nothing need be written for what is there
+        return found
     try:
         held.enter_context(run.hold())
     except Held as error:
@@ -113,7 +122,26 @@ def claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | N
     found = _already(config, run, sweep)  # another process may have finished it while we loaded
     if found is not None:
         return found
-    if config.force or (run.record() or {}).get("status") in ("done", "stale", "failed"):
-        for name in ("checkpoint.pt", "metrics.jsonl", "record.json"):
-            (run / name).unlink(missing_ok=True)
     return None
+
+
+def place_of(config: Config, run: Run) -> Run:
+    """Where a run that is held is made: beside a finished one, which stays until the new one is done.
+
+    A checkpoint is thrown away by force=true alone (and by a loss that is not finite), unless it is of this forced
+    start, stopped before: the same command goes on.
+    """
+    from runners import checkpoint
+
+    place = run.again() if _status(run) in ("done", "stale") else run
+    if config.force and (_status(place) == "failed" or not checkpoint.is_of_a_forced_start(place)):
+        checkpoint.throw_away(place)
+    return place
+
+
+def _status(run: Run) -> str | None:
+    """The status of a record; a damaged one has none."""
+    try:
+        return str((run.record() or {}).get("status"))
+    except (ValueError, OSError):
+        return None

@@ -15,7 +15,7 @@ class Outcome:
 
     Attributes:
         status: done | failed | refused | held | stopped | interrupted.
-        skipped: it was in the ledger already.
+        skipped: it was in the ledger already; found: when and with which code it was made.
         warnings: what the guard rails found (the record's `verdicts`), and where there is signal if there was none.
     """
 
@@ -26,6 +26,7 @@ class Outcome:
     reason: str | None = None
     skipped: bool = False
     warnings: tuple[str, ...] = ()
+    found: str | None = None
 
     @property
     def exit_code(self) -> int:

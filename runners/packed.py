@@ -24,7 +24,7 @@ from conf.plan import Point
 from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
 from runners.execute import memory_is_full, out_of_memory
-from runners.job import claim, run_point
+from runners.job import claim, place_of, run_point
 from runners.measures import peak_memory, reset_peak, resident_memory
 from runners.order import micro_batches
 from runners.outcome import Outcome
@@ -86,7 +86,8 @@ class Pack:
             if found is not None:
                 outcomes[point.run_id] = found
                 continue
-            member = Member(point.config, point.resolved, run, self.workers, source, revision)
+            place = place_of(point.config, run)
+            member = Member(point.config, point.resolved, place, self.workers, source, revision)
             member.stop = self.stop
             self.members.append(member)
         return outcomes

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from results.files import replacing
 from results.ledger import Run
+from runners import checkpoint
+from runners.checkpoint import CorruptCheckpoint
 from runners.config import RunnerConfig
 from runners.optim import build_optimizer, factor, set_eps, set_rates
 from runners.order import BatchOrder
@@ -26,10 +27,6 @@ Tensors = dict[str, Tensor]
 
 class NotFinite(RuntimeError):
     """The training loss is NaN or infinite."""
-
-
-class CorruptCheckpoint(RuntimeError):
-    """checkpoint.pt cannot be read."""
 
 
 @dataclass
@@ -67,6 +64,7 @@ class Session:
         self.total, self.eval_every = runner.max_steps, runner.eval_every
         self.parameters = {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
         self.optimizer = build_optimizer(groups, rates, runner.optimizer)
+        self.about: dict[str, Any] = {}  # what a checkpoint says of itself besides its run and step
         self.step = 0
         self.best = Best()
         self.last: float | None = None
@@ -212,23 +210,21 @@ class Session:
             "losses": self._losses,
             "rng": rng,
         }
-        with replacing(self.run / "checkpoint.pt") as temporary:
-            torch.save(state, temporary)
+        checkpoint.write(self.run, state, self.about)
         self.saved_at = time.monotonic()
 
     def resume(self, rank: int = 0) -> bool:
         """Go on from checkpoint.pt where there is one; the metrics log is cut back to its step.
 
         Raises:
-            CorruptCheckpoint: the file is there but cannot be read.
+            CorruptCheckpoint: the file is damaged, another run's or of other data.
         """
-        path = self.run / "checkpoint.pt"
-        if not path.exists():
+        state = checkpoint.read(self.run, self.about)
+        if state is None:
             if self.main:
                 (self.run / "metrics.jsonl").unlink(missing_ok=True)
             return False
         try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
             self.load(state["tensors"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.best = Best(**state["best"])
@@ -236,8 +232,8 @@ class Session:
             restore_rng(state["rng"][min(rank, len(state["rng"]) - 1)])
         except Exception as error:
             raise CorruptCheckpoint(
-                f"{path} cannot be read ({type(error).__name__}); nothing was changed. Delete that file to train this "
-                "run from its start, or force=true"
+                f"{self.run / checkpoint.NAME}: its state does not fit this run ({type(error).__name__}: {error}); "
+                "force=true trains it from its start"
             ) from error
         if self.main:
             self.run.cut_metrics(self.logged)

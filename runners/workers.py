@@ -24,6 +24,21 @@ T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def has_accelerator() -> bool:
+    """Whether there is a GPU (CUDA or Apple's)."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def missing_device(device: str | None) -> str | None:
+    """Why `runner.device` cannot be had on this machine; None where it can."""
+    kind, _, number = (device or "cpu").partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind in there and (int(number) if number.isdigit() else 0) < there[kind]:
+        return None
+    have = ", ".join(name for name, count in there.items() if count)
+    return f"runner.device={device}: this machine has no such device (there is: {have})"
+
+
 class PeerFailed(RuntimeError):
     """Another process of this run failed; the message says which and why."""
 
@@ -34,7 +49,12 @@ class Workers:
     def __init__(self, runner: RunnerConfig) -> None:
         if runner.threads:
             torch.set_num_threads(runner.threads)
-        self.accelerator = Accelerator(cpu=runner.device == "cpu", mixed_precision="no")
+        if runner.device is None and not has_accelerator():
+            # of a plain torchrun on CPUs Accelerate makes single processes unless it is told
+            on_cpu = True
+        else:
+            on_cpu = (runner.device or "").split(":")[0] == "cpu"
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.dtype = DTYPES[runner.precision]
         if self.count > 1:
             atexit.unregister(_leave)  # once, however many runs this process has

@@ -161,9 +161,11 @@ class Arm:
         if (
             self.name == "ours"
         ):  # the first call loads the metric's library, which is neither speed nor memory of scoring
+            from runners.evaluate import Answer
+
             warm = self.evaluator()
             warm.answer(self.test, [0, 1])
-            warm.evaluation(self.test, [example.target for example in self.test.examples], 1.0)
+            warm.evaluation(self.test, [Answer(example.target) for example in self.test.examples], 1.0)
         with above_loaded(device) as scoring:
             answers, eval_seconds = self.score_ours() if self.name == "ours" else self.score_theirs()
         examples = len(self.test.examples)

@@ -233,7 +233,7 @@ class Answerer:
             elif all(example.choices for example in examples) and self.evaluator.how != "classify":
                 scores = self.tuned.rank(backbone.collate(encoded, candidates=True).to(backbone.device))
                 chances = scores.float().softmax(-1).tolist()
-        told = [self.own_words(e, answer) for e, answer in zip(examples, told, strict=True)]
+        told = [self.own_words(e, answer) for e, (answer, _) in zip(examples, told, strict=True)]
         return [
             (answer, dict(zip(self.words(e), chance, strict=False)))
             for e, answer, chance in zip(examples, told, chances, strict=True)

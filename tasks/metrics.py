@@ -28,6 +28,7 @@ class Prediction:
     prediction: Any
     reference: Any
     group: str = ""
+    scores: dict[str, float] | None = None  # candidate -> normalised log-probability (ranked and classified answers)
 
 
 def score(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Prediction]) -> dict[str, float]:

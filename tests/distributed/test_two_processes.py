@@ -23,7 +23,7 @@ def torchrun(root: Path, *more: str, **environ: str) -> subprocess.CompletedProc
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
     return subprocess.run(
         [*launcher, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", script, *arguments],
-        capture_output=True, text=True, timeout=300, env=environment(ACCELERATE_USE_CPU="1", **environ),
+        capture_output=True, text=True, timeout=300, env=environment(**environ),
     )  # fmt: skip
 
 

@@ -13,9 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = {"conf", "methods", "tasks", "backbones", "runners", "results", "scripts", "run"}
 ALLOWED = {
     "methods": {"methods"},
-    "tasks": {"tasks"},
+    "tasks": {"tasks", "results.content", "results.files", "results.source"},  # hashes and atomic writing, no more
     # fetching and the sources' errors are shared; a method is known by its contract alone
-    "backbones": {"backbones", "methods.base", "methods.source", "tasks.fetch", "tasks.errors", "tasks.sources"},
+    "backbones": {
+        "backbones",
+        "methods.base",
+        "methods.source",
+        "tasks.fetch",
+        "tasks.errors",
+        "tasks.sources",
+        "results.content",
+    },
     # rows of local files are read where other people's predictions are matched by content (results.adopt)
     "results": {"results", "conf"}
     | {f"tasks.{name}" for name in ("scoring", "config", "errors", "local", "reading", "rows")},
