@@ -90,7 +90,11 @@ class Plan:
 
     def line(self, *more: str, launcher: str | None = None) -> str:
         """The command that runs this plan, with further overrides."""
-        without = [o.replace("budget.kind=", "budget=", 1) for o in self.command if not o.startswith("plan=")]
+        without = [
+            o.replace("budget.kind=", "budget=", 1).replace("budget.confirm=", "confirm=", 1)
+            for o in self.command
+            if not o.startswith("plan=")
+        ]
         if launcher is not None:
             without = [o for o in without if not o.startswith("hydra/launcher=")] + [f"hydra/launcher={launcher}"]
         folders = [word for folder in GIVEN for word in ("--config-dir", folder)]
@@ -101,7 +105,7 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line without -m is a multirun by itself: a table, a `+sweep=`, equal tuning."""
     parsed, _ = parse(_budget_word(overrides))
     keys = {override.key_or_group for override in parsed}
-    asked = any(key.split(".")[0] == "sweep" for key in keys) or {"budget.trials", "plan"} & keys
+    asked = any(key.split(".")[0] == "sweep" for key in keys) or {"budget.trials", "budget.confirm", "plan"} & keys
     return bool(asked) or has_grid(parsed)
 
 
@@ -162,8 +166,9 @@ def _all_problems(start: Chosen) -> list[str]:
 
 
 def _budget_word(overrides: Sequence[str]) -> list[str]:
-    """`budget=released` is short for `budget.kind=released`."""
-    return [f"budget.kind={o[7:]}" if o.startswith("budget=") and "{" not in o else o for o in overrides]
+    """`budget=released` is short for `budget.kind=released`, `confirm=3` for `budget.confirm=3`."""
+    words = [f"budget.confirm={o[8:]}" if o.startswith("confirm=") else o for o in overrides]
+    return [f"budget.kind={o[7:]}" if o.startswith("budget=") and "{" not in o else o for o in words]
 
 
 def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chosen]:

@@ -36,6 +36,8 @@ class BudgetConfig:
     trials: int | None = ranged(None, "integer >= 1")
     kind: str | None = None  # of a paper's experiment: released | search | reduced
     seed: int = ranged(0, "integer >= 0")
+    # run the chosen points again with so many fresh seeds; it marks these runs
+    confirm: int | None = ranged(None, "integer >= 1")
 
 
 @dataclass

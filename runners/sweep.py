@@ -19,6 +19,7 @@ from conf.paths import ledger_of
 from conf.plan import Plan, Point, launcher_of, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
+from runners.confirm import confirming
 from runners.job import run_point
 from runners.outcome import Outcome, outcome_of
 from runners.survey import LIMIT_HOURS, State, hours, hours_text, show, survey
@@ -35,7 +36,7 @@ def main(overrides: Sequence[str]) -> int:
     0 all done, 1 some failed, 2 refused (nothing was started), 3 some held by other processes, 75 and 130 stopped.
     """
     rank, count = processes()
-    plan = make_plan(overrides)
+    plan = confirming(make_plan(overrides))
     if count > 1 and plan.launcher != "basic":
         plan.problems.append(
             f"hydra/launcher={plan.launcher}: under torchrun every process runs the same list; leave it out"
@@ -257,7 +258,7 @@ def best_points(plan: Plan) -> list[str]:
         choice = choose(runs)
         if not choice.runs or len(choice.trials) < 2:
             continue
-        chosen = next(trial for trial in choice.trials if trial.runs == choice.runs)
+        chosen = next(trial for trial in choice.trials if choice.runs[0] in trial.runs + trial.fresh)
         scores = f"validation {100 * chosen.selection:.1f}" if chosen.selection is not None else ""
         if chosen.reported is not None:
             scores += f", reported {100 * chosen.reported:.1f}"

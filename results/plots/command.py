@@ -18,6 +18,7 @@ kinds        curves       validation metric and training loss against step
              sensitivity  score against learning rate and prompt length, every seed a dot
              pareto       score against trainable parameters, training speed and memory
              gates        APT's gates per layer and token
+             tuning       expected best validation score against the number of trials
 filters      any field of the record (task=glue/rte method=pt,dept seed=1,2), any key of the configuration
              (runner.max_steps=40), run_id=PREFIX, paper=NAME (its experiments), paper=NAME table=NAME (the runs in
              a table's cells)
@@ -76,6 +77,8 @@ def _worth_drawing(kind: str, panel: Panel) -> bool:
         return any(run.gates() for run in panel.trained)
     if kind == "curves":
         return any(run.history for run in panel.trained)
+    if kind == "tuning":
+        return any(run.selection_score() is not None for run in panel.trained)
     return any(run.score() is not None for run in panel.trained)
 
 
@@ -142,9 +145,16 @@ def _gates(panel: Panel, out: Path, name: str, every_point: bool) -> list[Path]:
     return gates.draw(panel, out, name)
 
 
+def _tuned(panel: Panel, out: Path, name: str, every_point: bool) -> list[Path]:
+    from results.plots import tuning
+
+    return tuning.draw(panel, out, name)
+
+
 KINDS: dict[str, Callable[[Panel, Path, str, bool], list[Path]]] = {
     "curves": _curves,
     "sensitivity": _sensitivity,
     "pareto": _pareto,
     "gates": _gates,
+    "tuning": _tuned,
 }

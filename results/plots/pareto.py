@@ -84,6 +84,10 @@ def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
             capsize=2.5,
             label=palette.label(point.method),
         )
+        seeds = [100 * value for value in point.scores()]
+        if len(seeds) > 1:  # every seed is visible
+            dots = {"s": 9, "color": palette.colour(point.method), "alpha": 0.55, "linewidths": 0, "zorder": 3}
+            axes.scatter([x] * len(seeds), seeds, **dots)  # type: ignore[arg-type]
         places.append((x, 100 * score))
     line = front(places, more_is_better=axis.more_is_better)
     if len(line) > 1:
@@ -107,7 +111,7 @@ def _caption(panel: Panel, chosen: list[Point], every_point: bool) -> str:
     packed = sum(run.packed for point in chosen for run in point.runs)
     left_out = f"; speed and memory of {packed} packed runs left out" if packed else ""
     return (
-        f"Measured: {panel.metric}, {which}; bars: standard deviation over seeds; grey line: the Pareto "
+        f"Measured: {panel.metric}, {which}; bars: standard deviation over seeds, dots: the seeds; grey line: the Pareto "
         f"front; speed and memory are the running machine's, comparable only where it was the same{left_out}. "
         f"From the ledger: {style.provenance(ids)}."
     )

@@ -85,9 +85,11 @@ def _tuning(axes: Axes, panel: Panel, methods: list[str]) -> None:
             axes.plot([place, place], [low, high], color=colour, linewidth=2)
             axes.plot(place, low, "o", markersize=8, color=colour, markerfacecolor="white")
             axes.plot(place, high, "o", markersize=8, color=colour)
+            seeds = [100 * score for score in best.scores()] if best else []
+            axes.scatter([place + 0.18] * len(seeds), seeds, s=9, color=colour, alpha=0.55, linewidths=0)
     axes.set_xticks(range(len(methods)), [palette.label(method) for method in methods], rotation=35, ha="right")
     axes.set_xlim(-0.6, len(methods) - 0.4)
-    axes.set_xlabel("○ median of the grid   ● chosen on validation", fontsize=9)
+    axes.set_xlabel("○ median of the grid   ● chosen on validation (small: its seeds)", fontsize=9)
     axes.grid(visible=False, axis="x")
 
 

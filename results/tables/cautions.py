@@ -66,7 +66,7 @@ def _optimism(cells: Sequence[Filled]) -> str:
     found: list[tuple[float, Filled]] = []
     for filled in cells:
         spread = deviation(filled.cell.scores)
-        if filled.choice.optimistic and spread is not None:
+        if filled.choice.optimistic and spread:
             count = len(filled.choice.trials)
             found.append((expected_best(count) * spread / math.sqrt(len(filled.cell.scores)), filled))
     if not found:

@@ -36,7 +36,7 @@ def write_run(
         "data": {"source": "package"},
     }
     for key, value in (config or {}).items():
-        full[key] = {**full[key], **value} if isinstance(value, dict) else value
+        full[key] = {**full.get(key, {}), **value} if isinstance(value, dict) else value
     metrics: dict[str, dict[str, float]] = {}
     if validation is not None:
         metrics["validation"] = {metric: validation}

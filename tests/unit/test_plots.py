@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.plots import command, curves, gates, palette, pareto, runs, sensitivity
+from results.plots import command, curves, gates, palette, pareto, runs, sensitivity, tuning
 from tests.ledgers import make_ledger
 
 
@@ -198,3 +199,11 @@ def test_the_figures_import_neither_torch_nor_transformers() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_expected_best_of_trials_is_that_of_draws_with_replacement(count: int) -> None:
+    scores = [0.4, 0.9, 0.7, 0.7]
+    draws = list(itertools.product(scores, repeat=count))
+    mean = sum(max(draw) for draw in draws) / len(draws)
+    assert tuning.expected_best(scores, count) == pytest.approx(mean)

@@ -65,8 +65,10 @@ def test_spreads_come_from_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["difference=two"], ["difference=2"], ["rows=3"], ["tests", "protocol=nobody"],
-     ["paper=offline_v2", "difference=1"], ["difference=2", "seed_sd=1", "rows=300", "share=2"], ["nonsense"], ["difference=-1", "seed_sd=1", "rows=9"]],
+    [
+        "difference=two", "difference=2", "rows=3", "tests protocol=nobody", "paper=offline_v2 difference=1",
+        "difference=2 seed_sd=1 rows=300 share=2", "nonsense", "difference=-1 seed_sd=1 rows=9",
+    ],
 )  # fmt: skip
-def test_mistakes_are_sentences(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert power.main(arguments) == 2 and capsys.readouterr().err.strip()
+def test_mistakes_are_sentences(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert power.main(arguments.split()) == 2 and capsys.readouterr().err.strip()
