@@ -111,7 +111,7 @@ def _caption(panel: Panel, chosen: list[Point], every_point: bool) -> str:
     packed = sum(run.packed for point in chosen for run in point.runs)
     left_out = f"; speed and memory of {packed} packed runs left out" if packed else ""
     return (
-        f"Measured: {panel.metric}, {which}; bars: standard deviation over seeds, dots: the seeds; grey line: the Pareto "
-        f"front; speed and memory are the running machine's, comparable only where it was the same{left_out}. "
+        f"Measured: {panel.metric}, {which}; bars: standard deviation over seeds, dots: the seeds; grey line: the "
+        f"Pareto front; speed and memory are the running machine's, comparable only where it was the same{left_out}. "
         f"From the ledger: {style.provenance(ids)}."
     )
