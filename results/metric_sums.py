@@ -6,6 +6,7 @@ function of sums over examples (Spearman) has no such form: `sums_of` gives None
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from tasks import scoring
 Array = NDArray[np.float64]
 
 UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # what an answer that is no number counts as (tasks/metrics.py)
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")  # as in tasks/metrics.py
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,8 @@ def _pearson(predictions: Sequence[Any], references: Sequence[Any], invalid_outp
     """Pearson correlation from moments; an answer that is no number counts by the protocol's rule."""
 
     def number(answer: Any) -> float:
-        try:
-            return float(str(answer).strip())
-        except ValueError:
-            return UNREADABLE[invalid_output or "wrong"]
+        text = str(answer).strip()
+        return float(text) if NUMBER.fullmatch(text) else UNREADABLE[invalid_output or "wrong"]
 
     x = np.array([number(p) for p in predictions])
     y = np.array([float(_word(r)) for r in references])

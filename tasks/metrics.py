@@ -12,7 +12,8 @@ from tasks.scoring import INVALID
 from tasks.templates import label_words
 
 LENIENT = ("f1_lenient", "precision_lenient", "recall_lenient")
-NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+# what T5's reader (Python's float) takes: 3, 3., .5, 1e0; not nan or inf, which no answer means
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 UNREADABLE = {"opposite": -1.0, "wrong": 2.5}  # STS-B: the author code's -1, or the middle of the scale 0..5
 
 

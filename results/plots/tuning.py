@@ -60,7 +60,7 @@ def _caption(panel: Panel, counts: dict[str, int]) -> str:
     said = ", ".join(f"{palette.label(method)} {count}" for method, count in counts.items())
     return (
         f"Left: expected best mean validation {panel.metric} of so many trials drawn from those that were run (Dodge "
-        "et al. 2019); right: what the trial so chosen reports, on average. A gap that grows between them is the optimism "
-        f"of choosing. A curve that still rises would gain from more trials. Trials: {said}. "
+        "et al. 2019); right: what the trial so chosen reports, on average. A gap that grows between them is the "
+        f"optimism of choosing. A curve that still rises would gain from more trials. Trials: {said}. "
         f"From the ledger: {style.provenance([run.id for run in panel.trained])}."
     )

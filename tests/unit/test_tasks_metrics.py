@@ -204,6 +204,8 @@ def test_invalid_output_in_f1_is_a_named_switch() -> None:
 
 def test_unreadable_numbers() -> None:
     assert read_number(" 3.8 ", "opposite") == 3.8
+    assert [read_number(text, "wrong") for text in ("3.", ".5", "1e0", "-2.0", "+4")] == [3.0, 0.5, 1.0, -2.0, 4.0]
+    assert [read_number(text, "wrong") for text in ("inf", "", "3 .", "1e", ".")] == [2.5] * 5
     assert read_number("three", "opposite") == -1.0 and read_number("nan", "wrong") == 2.5
     rows = [Prediction(str(i), p, r) for i, (p, r) in enumerate([("1.0", 1.0), ("x", 2.0), ("5.0", 4.8)])]
     assert set(score(task_of("glue/stsb"), protocol_of("dept", "author"), rows)) == {"pearson", "spearman", "mean"}
