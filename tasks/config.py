@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KINDS = ("classification", "regression", "multiple_choice", "qa", "cloze", "tagging")
-SOURCES = ("auto", "hub", "package", "local", "fixture")
-SCORINGS = ("rank", "generate")
 FAMILIES = ("t5", "llama", "encoder")
 
 SEED = "integer >= 0 <= 4294967295"  # what NumPy's generators take
@@ -181,11 +179,6 @@ def length_for(task: str, own: int | None, by_protocol: dict[str, int] | None) -
     table = by_protocol or {}
     keys = [key for key in (task, task.partition("/")[0], "default") if table.get(key)]
     return int(table[keys[0]] if keys else own or 256)
-
-
-def new_tokens(task: TaskConfig, protocol: ProtocolConfig) -> int:
-    """Tokens that generation may take: the task's, then the protocol's, then 20 (the DePT family's)."""
-    return int(task.max_new_tokens or protocol.max_new_tokens or 20)
 
 
 LARGE_TRAIN_ROWS = 100_000  # the DePT family trains ten times longer above this

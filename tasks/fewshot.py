@@ -8,7 +8,6 @@ from tasks.errors import DataError
 from tasks.splits import permutation
 
 REGRESSION_BORDER = 2.5  # STS-B is drawn as two classes by both families
-LMBFF_SEEDS = (13, 21, 42, 87, 100)
 
 
 def draw_total(classes: Sequence[Hashable], k: int, seed: int, order: str | None = None) -> list[int]:

@@ -26,10 +26,6 @@ class Range:
         """A standard error without anything unknown in it."""
         return cls(value, value)
 
-    def with_variance(self, variance: float) -> Range:
-        """The error with an independent variance added."""
-        return Range(math.sqrt(self.low**2 + variance), math.sqrt(self.high**2 + variance))
-
 
 def accuracy(p: float, n: int) -> float:
     """Accuracy or exact match on n examples: sqrt(p (1 - p) / n).

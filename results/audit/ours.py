@@ -9,14 +9,13 @@ from pathlib import Path
 from results.archive import with_archive
 from results.audit.cells import Cell, ScoredSet
 from results.audit.judge import Judged, compare
-from results.records import Reading, read_runs
+from results.records import UNTRAINED, Reading, read_runs
 from results.tables.build import Options, build
 from results.tables.layout import load, tables_of
 from results.tables.model import Table
 
 OURS = ("offline_v1", "demo", "demo_ner")
 KINDS = {"f1": "tagging"}  # of our own tables, whose only F1 is that of entities
-UNTRAINED = ("none", "majority")
 
 
 def our_tables(ledger: str | None = None) -> Iterator[tuple[Table, list[Cell]]]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from results.identity import flatten
 from results.records import Run, lookup
-from results.tables.build import State
 from results.tables.model import Table
+from results.tables.state import State
 
 HEAD = (
     "row", "tasks", "seeds", "trials", "runs tried", "steps", "selected step", "batch", "learning rates",

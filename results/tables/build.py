@@ -6,17 +6,15 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
-from results.tables.caption import PROPORTIONS
+from results.tables import caption, compare, published
 from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
 from results.tables.model import Cell, Column, Row, Table
-
-if TYPE_CHECKING:
-    from results.tables.compare import ColumnTests
+from results.tables.state import Filled, Options, State
+from results.tables.tested import PROPORTIONS
 
 MEASURES = {
     "rate": ("train_examples_per_second", 1.0),
@@ -32,51 +30,6 @@ UNFINISHED = {
 }
 
 
-@dataclass
-class Options:
-    """What a user may ask of a table.
-
-    Attributes:
-        selection: "validation", or "reported" (selection on the reported split; the caption says so).
-        margin: Equivalence margin in points, declared before looking.
-        fixtures: Whether runs on synthetic rows or random weights are let in.
-        significance: Whether methods are compared with each other from their predictions.
-        cells: "mean", or "all" for every seed's score in place of the spread.
-    """
-
-    selection: str = "validation"
-    margin: float = 1.0
-    fixtures: bool = False
-    significance: bool = True
-    cells: str = "mean"
-
-
-@dataclass
-class Filled:
-    """What a cell was made of, kept until the caption is written."""
-
-    row: RowSpec
-    column: ColumnSpec
-    cell: Cell
-    choice: Choice
-    runs: list[Run]
-
-
-@dataclass
-class State:
-    """A table under construction."""
-
-    layout: Layout
-    options: Options
-    reading: Reading
-    declared: frozenset[str] = frozenset()  # what the layout's own rows tell apart
-    buckets: dict[tuple[Any, Any], list[Run]] = field(default_factory=dict)
-    kept_out: int = 0
-    filled: dict[tuple[int, str], Filled] = field(default_factory=dict)
-    evidence: dict[int, Any] = field(default_factory=dict)  # predictions of a cell, read once
-    tests: dict[str, ColumnTests] = field(default_factory=dict)  # by the key of the column
-
-
 def build(layout: Layout, reading: Reading, options: Options | None = None) -> Table:
     """The table of a layout from the runs of a ledger."""
     return fill(layout, reading, options)[1]
@@ -84,8 +37,6 @@ def build(layout: Layout, reading: Reading, options: Options | None = None) -> T
 
 def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tuple[State, Table]:
     """The table of a layout, and what its cells were made of."""
-    from results.tables import caption, compare, published
-
     options = options or Options()
     runs = [run for run in reading.runs if matches(run, layout.where)]
     usable = [run for run in runs if options.fixtures or not run.is_fixture]

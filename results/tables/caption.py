@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from results.equivalence import largest_spread
+from results.records import UNTRAINED
 from results.tables import cautions, tested
 from results.tables.layout import SETTINGS
 from results.tables.model import Cell, Table
 from results.tables.pieces import points
+from results.tables.state import State
 
 MEASURED = ("rate", "eval_rate", "bytes", "seconds")
 # metrics whose standard error from one run is that of a proportion
-PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})
-
-if TYPE_CHECKING:
-    from results.tables.build import State
 
 
 def sentences(state: State, table: Table) -> list[str]:
@@ -107,7 +103,7 @@ def _trials(state: State) -> list[str]:
     counts: dict[str, set[int]] = {}
     rules = set()
     for filled in state.filled.values():
-        tuned = filled.row.method not in ("none", "majority")
+        tuned = filled.row.method not in UNTRAINED
         if tuned and filled.choice.trials and filled.row.value == "score":
             counts.setdefault(filled.row.label, set()).add(len(filled.choice.trials))
             rules.add(filled.choice.rule)

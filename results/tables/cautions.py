@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from results.statistics import deviation, expected_best
-
-if TYPE_CHECKING:
-    from results.tables.build import Filled, State
+from results.tables.state import Filled, State
 
 GAP = 10.0  # points between two groups of seeds that are told apart
 SHARE = 0.6  # of the range of all seeds

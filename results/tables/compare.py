@@ -6,18 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from results.statistics import holm
 from results.tables.evidence import OTHER_ROWS, Evidence, evidence
+from results.tables.layout import ColumnSpec
 from results.tables.model import Table
+from results.tables.state import Filled, State
 from results.two_way import Difference, Sample, Term, compare_sums, usual_variance
-
-if TYPE_CHECKING:
-    from results.tables.build import Filled, State
-    from results.tables.layout import ColumnSpec
 
 LEVEL = 0.05
 UNTESTED = "not tested: "

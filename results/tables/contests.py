@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from results.records import Reading
 from results.statistics import holm
 from results.tables import contrasts
-from results.tables.build import Filled, Options, State, fill
+from results.tables.build import fill
 from results.tables.compare import LEVEL, Pair, column_tests, difference
 from results.tables.evidence import evidence
 from results.tables.layout import ColumnSpec, Layout, RowSpec
 from results.tables.model import Table
+from results.tables.state import Filled, Options, State
 from results.tables.tested import COLLAPSE, METHOD
 
 

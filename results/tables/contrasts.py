@@ -14,17 +14,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
+from results.records import Reading
 from results.statistics import holm
 from results.tables.compare import LEVEL, difference
 from results.tables.layout import FOLDER, Layout, LayoutError
-
-if TYPE_CHECKING:
-    from results.records import Reading
-    from results.tables.build import State
+from results.tables.state import State
 
 MOST = 8
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from results.metric_sums import Sums, sums_of
 from results.records import Run
+from results.tables.state import Filled, State
 from results.two_way import Sample, sample
-
-if TYPE_CHECKING:
-    from results.tables.build import Filled, State
 
 ONE_RUN = "one trained run (another seed could give another score)"
 NO_PREDICTIONS = "no predictions are kept"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from results.identity import flatten
-from results.records import Run, matches
+from results.records import UNTRAINED, Run, matches
 
 FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
@@ -198,7 +198,7 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
         if "method" in names and any(matches(run, where) and run.score(untrained=True) for run in kept):
             specs.append(RowSpec(f"untrained {_named(where)}", where, value="untrained"))
         specs.append(RowSpec(_named(where), where))
-    specs.sort(key=lambda spec: spec.value != "untrained" and spec.where.get("method") not in ("majority", "none"))
+    specs.sort(key=lambda spec: spec.value != "untrained" and spec.where.get("method") not in UNTRAINED)
     title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
     return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters))
 

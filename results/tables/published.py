@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from results.equivalence import Spread, equivalence, spread_of
 from results.reference import NOT_APPLICABLE, Entry, Reference, load
 from results.statistics import deviation
+from results.tables.layout import ColumnSpec, RowSpec
 from results.tables.model import Cell, Table
-
-if TYPE_CHECKING:
-    from results.tables.build import Filled, State
-    from results.tables.layout import ColumnSpec, RowSpec
+from results.tables.state import Filled, State
 
 NOT_ON_FILE = "published: not on file"
 SMALL_BUDGETS = ("quick", "smoke", "demo")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from results.statistics import detectable, fewest_discordant
 from results.tables import contrasts
 from results.tables.compare import LEVEL, ColumnTests, Pair
 from results.tables.model import Table
-
-if TYPE_CHECKING:
-    from results.tables.build import State
+from results.tables.state import State
 
 METHOD = (
     "a two-way test (seeds and examples crossed at random; Satterthwaite, Student; the variance of seeds informed by "
