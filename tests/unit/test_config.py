@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conf.compose import ConfigError, compose, groups, typed
@@ -72,7 +74,8 @@ def test_every_task_composes_into_the_typed_schema(task: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["backbone", "protocol", "runner", "method"])
-def test_every_option_composes(group: str) -> None:
-    for option in groups()[group]:
-        resolved = compose([f"{group}={option}"])
+def test_every_option_composes(group: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    for option in groups()[group]:  # backbone=hub asks which model
+        resolved = compose([f"{group}={option}", *([f"backbone.path={tmp_path}"] if option == "hub" else [])])
         assert typed(resolved)
