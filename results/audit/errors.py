@@ -175,20 +175,6 @@ def average(errors: Sequence[tuple[str, float]]) -> float:
     return math.sqrt(sum(error**2 for error in by_set.values())) / len(errors)
 
 
-def optimism_of_best(runs: int) -> float:
-    """Expected maximum of R standard normal draws: 0.85 (R = 3), 1.16 (5), 1.54 (10); times sd it is the optimism."""
-    from scipy.integrate import quad
-    from scipy.special import ndtr
-
-    if runs < 1:
-        raise ValueError(f"at least one run is needed, not {runs}")
-
-    def above(x: float) -> float:
-        return 1.0 - float(ndtr(x)) ** runs - float(ndtr(-x)) ** runs
-
-    return float(quad(above, 0.0, 12.0)[0])
-
-
 def _check(p: float, n: int) -> None:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"a share in [0, 1] is needed, not {p}")

@@ -10,6 +10,7 @@ from results.audit import errors
 from results.audit.cells import Cell, error_of, items_of
 from results.audit.errors import Range
 from results.audit.pairs import Difference, Verdict, difference, two_sided, unpaired, verdict
+from results.statistics import expected_best
 
 CORRELATIONS = ("pearson", "spearman")
 
@@ -138,10 +139,17 @@ def _notes(a: Cell, b: Cell) -> tuple[str, ...]:
         if cell.correction:
             notes.append(f"{cell.method}, {cell.task}: {cell.correction}")
         if cell.best_of:
-            notes.append(f"{cell.method}: the best of {cell.best_of} runs, optimistic; no spread is printed")
+            notes.append(f"{cell.method}: the best of {cell.best_of} runs, {_optimism(cell)}")
         if cell.selection == "reported":
             notes.append(f"{cell.method}: chosen on the reported split, optimistic, not quantified")
     return tuple(dict.fromkeys(notes))
+
+
+def _optimism(cell: Cell) -> str:
+    """By how much the best of R runs is flattered: the expected largest of R normal draws times the printed spread."""
+    if cell.spread is None or cell.best_of is None:
+        return "optimistic; no spread is printed"
+    return f"optimistic by about {expected_best(cell.best_of) * cell.spread:.1f} points"
 
 
 def average_error(parts: Sequence[Cell]) -> tuple[float | None, str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from results.audit import errors
 from results.audit.errors import Range, Training
 from results.audit.pairs import discordant, paired_error, two_sided
+from results.statistics import expected_best
 
 DRAWS = 20_000
 # the standard deviation of N draws is known to 1 part in sqrt(2 N); four of these, 2%
@@ -211,6 +212,6 @@ def test_average_over_tasks_counts_a_shared_set_once() -> None:
 
 @pytest.mark.parametrize(("runs", "factor"), [(1, 0.0), (3, 0.85), (5, 1.16), (10, 1.54)])
 def test_optimism_of_the_best_run(runs: int, factor: float) -> None:
-    assert errors.optimism_of_best(runs) == pytest.approx(factor, abs=0.01)
+    assert expected_best(runs) == pytest.approx(factor, abs=0.01)
     seen = generator(10).standard_normal((DRAWS, runs)).max(axis=1).mean()
-    assert errors.optimism_of_best(runs) == pytest.approx(seen, abs=4 / math.sqrt(DRAWS))
+    assert expected_best(runs) == pytest.approx(seen, abs=4 / math.sqrt(DRAWS))

@@ -152,6 +152,9 @@ def test_different_origin_metric_split_or_set() -> None:
 def test_best_of_and_chosen_on_the_reported_split_are_said() -> None:
     notes = compare(cell(96.4, best_of=5, selection="reported"), cell(92.9)).notes
     assert any("best of 5" in note for note in notes) and any("reported split" in note for note in notes)
+    assert any("no spread is printed" in note for note in notes)
+    known = compare(cell(96.4, best_of=5, spread=2.0, runs=1), cell(92.9)).notes
+    assert any("optimistic by about 2.3 points" in note for note in known)
 
 
 def test_a_printed_spread_is_part_of_the_error_and_the_lax_reading_is_not_taken() -> None:
