@@ -1,0 +1,193 @@
+"""`python -m results.ensembles`: the seeds of one configuration together, by vote and by mean of probabilities.
+
+    python -m results.ensembles method=pt task=superglue/cb
+    python -m results.ensembles task=demo/movie_reviews out=ensembles.md figure=reliability.png
+
+Per configuration with at least two finished runs: the mean of single runs, the best of them by the reported score
+(optimistic), the majority vote (Lester et al. 2021), the mean of probabilities, and the calibration of both (expected
+calibration error, Brier score). Any facet or config key chooses runs. Probabilities need the label scores that ranked
+and classified runs keep; where there are none the vote stands alone. figure=FILE draws the reliability of each.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results.calibration import (
+    Bin,
+    NotAlike,
+    answers_of,
+    brier,
+    confidences,
+    expected_calibration_error,
+    mean_probabilities,
+    reliability,
+    vote,
+)
+from results.files import write_text
+from results.ledger import default_root
+from results.metric_sums import sums_of
+from results.records import Run, matches, read_runs
+from results.scores import NoScores, Scores, read_scores
+from results.tables.evidence import label_words
+
+OPTIONS = ("ledger.root", "out", "figure", "fixtures")
+HEAD = (
+    "configuration", "metric", "runs", "mean", "best", "vote", "mean of probabilities",
+    "ECE, single", "ECE, together", "Brier, single", "Brier, together",
+)  # fmt: skip
+
+
+@dataclass
+class Together:
+    """The runs of one configuration together; scores and errors are fractions, None where they cannot be had."""
+
+    name: str
+    metric: str
+    singles: list[float]
+    voted: float | None = None
+    soft: float | None = None
+    error: tuple[float, float] | None = None  # ECE: mean of single runs, of the mean of probabilities
+    brier: tuple[float, float] | None = None
+    bins: list[Bin] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
+    """Finished runs by configuration apart from their seed, those with at least two."""
+    found: dict[str, dict[Any, Run]] = {}
+    for run in runs:
+        if run.done:
+            found.setdefault(run.configuration, {}).setdefault(run.get("seed"), run)
+    return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
+
+
+def together(runs: Sequence[Run]) -> Together:
+    """An ensemble of runs of one configuration, in the order of their seeds."""
+    runs = sorted(runs, key=lambda run: (str(run.get("seed")).zfill(12), run.id))
+    first = runs[0]
+    made = Together(_name(first), first.primary_metric, [s for run in runs if (s := run.score()) is not None])
+    rows = [{str(row["id"]): row for row in run.predictions()} for run in runs]
+    if not rows[0] or any(held.keys() != rows[0].keys() for held in rows):
+        made.notes.append("no predictions are kept" if not all(rows) else "its seeds were scored on different rows")
+        return made
+    ids = list(rows[0])
+    if str(first.get("task.kind", "classification")) not in ("regression", "tagging", "qa"):
+        made.voted = _score(first, rows[0], ids, vote([[str(held[i]["prediction"]) for i in ids] for held in rows]))
+    try:
+        scored = [read_scores(run.folder, run.primary_split) for run in runs]
+        mean = mean_probabilities(scored)
+    except (NoScores, NotAlike) as error:
+        made.notes.append(str(error))
+        return made
+    by_id = dict(zip(mean.ids, answers_of(mean), strict=True))
+    if by_id.keys() == rows[0].keys():
+        made.soft = _score(first, rows[0], ids, [by_id[i] for i in ids])
+    _calibrate(made, scored, mean, rows[0])
+    return made
+
+
+def _calibrate(made: Together, scored: Sequence[Scores], mean: Scores, rows: dict[str, Any]) -> None:
+    def golds(scores: Scores) -> list[str]:
+        return [_word(rows[name]["reference"]) for name in scores.ids]
+
+    single = [expected_calibration_error(*confidences(s, golds(s))) for s in scored]
+    seen = confidences(mean, golds(mean))
+    made.error = statistics.fmean(single), expected_calibration_error(*seen)
+    made.brier = statistics.fmean(brier(s, golds(s)) for s in scored), brier(mean, golds(mean))
+    made.bins = reliability(*seen)
+
+
+def _word(reference: Any) -> str:
+    return str(reference[0] if isinstance(reference, list) and reference else reference)
+
+
+def _score(run: Run, rows: dict[str, Any], ids: Sequence[str], answers: Sequence[str]) -> float | None:
+    """The primary metric of some answers to a run's examples."""
+    sums = sums_of(
+        run.primary_metric,
+        list(answers),
+        [rows[name]["reference"] for name in ids],
+        label_words(run),
+        str(run.get("task.kind", "classification")),
+        run.get("protocol.invalid_output"),
+        [str(rows[name].get("group") or name) for name in ids],
+        run.get("task.mean_of") or (),
+    )
+    return None if sums is None else float(sums.value(sums.terms.sum(0)))
+
+
+def _name(run: Run) -> str:
+    return f"{run.get('method')}, {run.get('task')}, {run.get('backbone')} ({run.id[:8]}…)"
+
+
+def page(found: Sequence[Together]) -> str:
+    """The table as Markdown, and what stands below it."""
+    lines = [f"| {' | '.join(HEAD)} |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
+    lines += [f"| {' | '.join(_row(one))} |" for one in found]
+    notes = [f"- {one.name}: {note}" for one in found for note in one.notes]
+    explained = (
+        "Points; ECE: expected calibration error over 15 bins of equal width, in points; Brier: 0 to 2. Single: mean "
+        "of the runs; together: of their mean probabilities. Best: of the runs by the reported score, which is "
+        "optimistic. No test stands behind these differences: an ensemble of the same runs is one number."
+    )
+    return "\n".join([*lines, "", explained, "", *notes]).rstrip() + "\n"
+
+
+def _row(one: Together) -> list[str]:
+    def points(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.1f}"
+
+    error, squares = one.error or (None, None), one.brier or (None, None)
+    return [
+        one.name.replace("|", "\\|"), one.metric, str(len(one.singles)),
+        points(statistics.fmean(one.singles) if one.singles else None), points(max(one.singles, default=None)),
+        points(one.voted), points(one.soft), points(error[0]), points(error[1]),
+        *("–" if value is None else f"{value:.3f}" for value in squares),
+    ]  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when there was something to put together, 2 when not or when the arguments are wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any(word in ("-h", "--help", "help") for word in arguments):
+        print(__doc__)
+        return 0
+    bad = [word for word in arguments if "=" not in word]
+    if bad:
+        print(f"{', '.join(bad)}: arguments are key=value (python -m results.ensembles --help)", file=sys.stderr)
+        return 2
+    given = dict(word.partition("=")[::2] for word in arguments)
+    where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
+    reading = read_runs(given.get("ledger.root") or default_root())
+    runs = [run for run in reading.runs if matches(run, where)]
+    runs = [run for run in runs if given.get("fixtures") == "true" or not run.is_fixture]
+    found = [together(group) for group in groups_of(runs)]
+    if not found:
+        print(
+            f"{len(runs)} runs match in {reading.root}, and no configuration has two finished seeds; "
+            "an ensemble needs at least two (seed=1,2,3)",
+            file=sys.stderr,
+        )
+        return 2
+    text = page(found)
+    if given.get("out"):
+        write_text(Path(given["out"]), text)
+        print(f"wrote {given['out']}")
+    else:
+        sys.stdout.write(text)
+    if given.get("figure"):
+        from results.plots.reliability import draw
+
+        draw([one for one in found if one.bins], Path(given["figure"]))
+        print(f"wrote {given['figure']}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
