@@ -104,8 +104,8 @@ def ledger(tmp_path: Path) -> Path:
             for i, (a, g) in enumerate(zip(answers, gold, strict=True))
         ]
         run_id = write_run(root, "pt", "glue/rte", seed, test=2 / 3, n=n, predictions=rows, config=config)
-        sure = [[math.log(0.9), math.log(0.1)] if a == "0" else [math.log(0.1), math.log(0.9)] for a in answers]
-        write_scores(root / run_id / "scores.test.npz", [str(i) for i in range(n)], [["0", "1"]] * n, sure)
+        sure = [{g: math.log(0.9 if g == a else 0.1) for g in ("0", "1")} for a in answers]
+        write_scores(root / run_id / "scores.test.npz", [str(i) for i in range(n)], sure)
     return root
 
 
