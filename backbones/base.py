@@ -18,6 +18,7 @@ from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features
 from backbones.own import position_limit
+from backbones.projections import find
 from methods.base import InputMethod, LayerMethod
 from methods.source import Source
 
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
 
     admission: dict[str, Any] | None = None  # what backbones.admission compared, for the record
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
+    current: Source | None = None  # of the forward pass that runs, where hooks read it (encoders)
     removable: bool = True  # whether `bare` can leave out what a method changed
     position_offset: int = 0  # where the text's positions start (deep prefixes that shift: encoders, and PEFT on LLaMA)
 
@@ -172,6 +174,23 @@ class Backbone(nn.Module):
         self.changed = True
         attach(self, method)
 
+    def projections(self, name: str) -> list[tuple[str, nn.Module]]:
+        """(path, linear layer) of one kind of projection, for a method's hooks (methods.base.Body)."""
+        self.changed, self.removable = True, False
+        return list(find(self.model, self.facts.family, name))
+
+    def before_layers(self, change: Callable[[Tensor, str, int], Tensor]) -> None:
+        """In front of every layer, hidden states become change(states, stack, layer) (methods.base.Body)."""
+        from backbones.prefix import layers_of
+
+        self.changed, self.removable = True, False
+        for stack, index, layer, _ in layers_of(self.model, self.facts.family):
+            layer.register_forward_pre_hook(_changed(change, stack, index), with_kwargs=True)
+
+    def contexts(self, length: int) -> Tensor:
+        """Which kind of token each of `length` positions is, (B, length) (methods.base.Body)."""
+        raise self._cannot("tell contexts")
+
     @contextmanager
     def bare(self) -> Iterator[None]:
         """Forwards inside are the frozen model's own: no deep prefix, no dropout.
@@ -191,7 +210,8 @@ class Backbone(nn.Module):
             yield
         finally:
             self.summaries, self.position_offset, self.is_bare = before
-            self.train(self.training)
+            self.model.train(self.training and self.backbone_dropout)
+            self._mark_checkpointing(self.training)
 
     def source(self, batch: Batch, rows: Tensor | None = None) -> Source:
         """What a method is shown of a batch: its source tokens (B, S), and nothing of the answers.
@@ -258,3 +278,14 @@ class Backbone(nn.Module):
             f"a backbone of family {self.facts.family!r} cannot {what}; it can {able[self.facts.family]}. "
             "Choose another backbone or another scoring (protocol)."
         )
+
+
+def _changed(change: Callable[[Tensor, str, int], Tensor], stack: str, index: int) -> Any:
+    """A forward pre-hook of a layer that changes its hidden states, given by place or by name."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (change(args[0], stack, index), *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": change(kwargs["hidden_states"], stack, index)}
+
+    return hook

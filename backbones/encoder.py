@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from backbones.batch import Batch, pad
 from backbones.config import BackboneConfig
 from backbones.families import POSITIONS_BEHIND_PADDING
 from methods.base import InputMethod
+from methods.source import Source
 
 HEADS = ("sequence", "choice", "token")
 IGNORE = -100
@@ -126,7 +128,8 @@ class Encoder(Backbone):
     def hidden(self, batch: Batch, inputs: InputMethod) -> Tensor:
         """Last hidden states of the text, prompt cut off: (B, S, d); the first is [CLS] or <s>."""
         slots = inputs.prompt_slots
-        embeds, mask = inputs(self.source(batch))
+        self.current = self.source(batch)
+        embeds, mask = inputs(self.current)
         self.note_source(F.pad(batch.source_mask, (slots, 0)))
         options: dict[str, Tensor] = {}
         if self._takes_positions:
@@ -135,6 +138,22 @@ class Encoder(Backbone):
             options["token_type_ids"] = F.pad(batch.token_types, (slots, 0))
         states = self.model(inputs_embeds=embeds, attention_mask=mask, **options).last_hidden_state
         return states[:, slots:]
+
+    def source(self, batch: Batch, rows: Tensor | None = None) -> Source:
+        """With the ordinal of every special token, and the text that each token belongs to."""
+        marks = [getattr(self.tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "bos", "eos")]
+        known = torch.tensor(sorted({mark for mark in marks if mark is not None}), device=batch.source.device)
+        special = torch.isin(batch.source, known) & batch.source_mask.bool()
+        ordinals = (special.cumsum(1) - 1).masked_fill(~special, -1)
+        # a further text begins with the first token behind the special ones that end the text before it
+        begins = F.pad(special[:, :-1] & ~special[:, 1:], (1, 0))
+        fields = (begins.cumsum(1) - 1).clamp(min=0) * batch.source_mask
+        return replace(super().source(batch, rows), specials=ordinals, fields=fields)
+
+    def contexts(self, length: int) -> Tensor:
+        assert self.current is not None and self.current.fields is not None
+        fields = self.current.fields.clamp(max=1)
+        return F.pad(fields, (length - fields.shape[1], 0))  # prompt slots belong to the first text
 
     def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
         options = (

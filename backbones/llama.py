@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -35,6 +36,9 @@ class Llama(Backbone):
 
     _prompt: tuple[Tensor, Tensor] | None = None  # the prompts, with their masks, whose keys and values are kept
     _prompt_states: KeysValues | None = None
+    _source_places: Tensor | None = None  # (B, T), 1 at the source's tokens in the forward that runs
+    _answering = False  # decoding goes on behind a prefill
+    _prompt_pass = False  # the prompts' own forward
 
     def __init__(self, model: Any, tokenizer: Any, config: BackboneConfig) -> None:
         super().__init__(model, tokenizer, config)
@@ -133,6 +137,19 @@ class Llama(Backbone):
             hidden = self._forward(embeds, seen[:, None, :].bool(), position, places, cache)
             position = position + 1
 
+    def note_source(self, mask: Tensor | None) -> None:
+        super().note_source(mask)
+        self._source_places = mask if mask is not None else self._source_places
+        self._answering = mask is None
+
+    def contexts(self, length: int) -> Tensor:
+        places = self._source_places
+        if self._answering or places is None:  # decoded tokens
+            return torch.ones(1, length, dtype=torch.long, device=self.device)
+        if self._prompt_pass:
+            return torch.zeros(1, length, dtype=torch.long, device=self.device)
+        return F.pad(1 - places, (length - places.shape[1], 0))
+
     def _read(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Prompts | None]:
         """The source's tokens as they enter the first layer (B, S, d), and what stands in front of them."""
         source = self.source(batch, offset_rows(batch, inputs, 0))
@@ -169,7 +186,11 @@ class Llama(Backbone):
         """Keys and values of prompts (K, m, d) whose first position is `start`."""
         cache = DynamicCache()
         positions = positions_of(mask.long()) + start
-        self._forward(prompt, _causal(mask), positions, positions, cache)
+        self._prompt_pass = True
+        try:
+            self._forward(prompt, _causal(mask), positions, positions, cache)
+        finally:
+            self._prompt_pass = False
         layers: list[Any] = list(cache.layers)
         return [(layer.keys, layer.values) for layer in layers]
 

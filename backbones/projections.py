@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from torch import nn
 
-from methods.base import Facts
-
-NAMES = ("q", "k", "v", "o", "up", "down")
+from methods.shapes import Shape, shapes, unknown
 
 _PATTERNS: dict[str, dict[str, str]] = {
     "t5": {
@@ -36,31 +33,6 @@ _PATTERNS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Shape:
-    """``count`` layers of the same kind, each (inputs -> outputs)."""
-
-    inputs: int
-    outputs: int
-    count: int
-
-
-def shapes(facts: Facts) -> dict[str, Shape]:
-    """Sizes of each kind of layer, from the facts alone."""
-    d, ffn = facts.width, int(getattr(facts, "ffn", 0))
-    queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
-    blocks = facts.layers + facts.decoder_layers
-    attentions = facts.layers + 2 * facts.decoder_layers  # T5's decoder has cross-attention too
-    return {
-        "q": Shape(d, queries, attentions),
-        "k": Shape(d, keys, attentions),
-        "v": Shape(d, keys, attentions),
-        "o": Shape(queries, d, attentions),
-        "up": Shape(d, ffn, blocks),
-        "down": Shape(ffn, d, blocks),
-    }
-
-
 def find(model: nn.Module, family: str, name: str) -> Iterator[tuple[str, nn.Module]]:
     """(path, module) of every layer of one kind, in the model's order."""
     ends = re.compile(rf"(^|\.){_PATTERNS[family][name]}$")
@@ -69,9 +41,4 @@ def find(model: nn.Module, family: str, name: str) -> Iterator[tuple[str, nn.Mod
             yield path, module
 
 
-def unknown(targets: list[str] | tuple[str, ...]) -> list[str]:
-    """A sentence if a name is none of ours, or the same name stands twice."""
-    wrong = [t for t in targets if t not in NAMES]
-    if wrong or len(set(targets)) != len(targets) or not targets:
-        return [f"method.targets={list(targets)}: allowed are one or more of {', '.join(NAMES)}, each once."]
-    return []
+__all__ = ["Shape", "find", "shapes", "unknown"]

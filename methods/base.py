@@ -10,6 +10,7 @@ A method never sees a task, a target, a tokenizer or a trainer. It is a pure fun
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -66,11 +67,28 @@ class Body(Protocol):
     def facts(self) -> Any:
         """The backbone's `Facts`."""
 
+    @property
+    def current(self) -> Source | None:
+        """The source of the forward pass that runs (encoders)."""
+
     def take_prefix(self, method: LayerMethod) -> None:
         """Fill the slot of every self-attention with a layer-level method's keys and values."""
 
+    def projections(self, name: str) -> list[tuple[str, nn.Module]]:
+        """(path, linear layer) of one kind (methods.shapes.NAMES), to put hooks on, in the model's order."""
 
-_NOT_OPTIONS = ("self", "facts", "init_rows", "generator")
+    def before_layers(self, change: Callable[[Tensor, str, int], Tensor]) -> None:
+        """In front of every layer, hidden states (B, T, d) become change(states, stack, layer)."""
+
+    def contexts(self, length: int) -> Tensor:
+        """The context of each of `length` positions that pass through a layer now, (B, length).
+
+        Encoders: 0 = the first text and its special tokens, 1 = the second one. Decoder-only models: 0 = prompt and
+        source, 1 = answer.
+        """
+
+
+_NOT_OPTIONS = ("self", "facts", "init_rows", "generator", "sources")
 
 
 def option_defaults(cls: type) -> dict[str, Any]:
@@ -95,11 +113,13 @@ class Method(nn.Module):
         choices: Allowed values of options that have a closed set.
         position_indexed: Whether it has a row per source position, and so a `max_source_length`.
         needs_source: Whether it only makes sense when started from another run (`method.init_from`).
+        takes_sources: Whether its constructor takes `sources`, the prompts of finished runs (`method.sources`).
     """
 
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {}
     position_indexed: ClassVar[bool] = False
     needs_source: ClassVar[bool] = False
+    takes_sources: ClassVar[bool] = False
 
     @classmethod
     def complete(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +136,12 @@ class Method(nn.Module):
     def count(cls, options: dict[str, Any], facts: Facts) -> int:
         """Trainable parameters by formula; a test holds it against the tensors."""
         raise TypeError(f"{cls.__name__} must say its parameter count: define the class method `count`.")
+
+    @classmethod
+    def start_rows(cls, options: dict[str, Any]) -> int:
+        """How many rows `init_rows` has; 0 = it takes none."""
+        known = cls.complete(options)
+        return int(known.get("prompt_length") or known.get("prefix_length") or 0)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameter groups by the names they have under `method.lr`."""

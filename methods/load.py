@@ -33,6 +33,7 @@ _DOCUMENTATION = (
     "space",
     "about",
 )
+_SOURCES = ("sources", "allow_same_task")  # finished runs whose prompts a method mixes (runners.assemble)
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
@@ -51,7 +52,7 @@ _OLD_NAMES = {
     "prompt_depends_on_input": "told by the shape of prompts(source): (m, d) shared, (B, m, d) one for each example",
 }
 
-NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION))
+NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION, *_SOURCES))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
 
 
@@ -124,6 +125,11 @@ def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | N
     if getattr(cls, "needs_source", False) and not method_config.get("init_from"):
         name = method_config.get("name")
         said.append(f"method={name} starts from another run: give method.init_from=<run id of the source task>.")
+    if getattr(cls, "takes_sources", False) and not method_config.get("sources"):
+        said.append(
+            f"method={method_config.get('name')} mixes the prompts of finished runs: give "
+            "method.sources={<name>: <run id>, ...}."
+        )
     rows = options.get("max_source_length", option_defaults(cls).get("max_source_length"))
     if getattr(cls, "position_indexed", False) and source_length and isinstance(rows, int) and source_length > rows:
         said.append(
@@ -162,6 +168,7 @@ def build(
     facts: Facts,
     init_rows: Tensor | None = None,
     generator: torch.Generator | None = None,
+    sources: Tensor | None = None,
 ) -> Method:
     """Make the method's tensors.
 
@@ -169,6 +176,7 @@ def build(
         method_config: The resolved config of the method group.
         facts: The backbone's facts.
         init_rows: (m, d) starting prompt vectors, or None.
+        sources: (t, m, d) prompts of finished runs, for a method that takes them.
         generator: A CPU generator; the same seed gives the same tensors on any machine.
 
     Raises:
@@ -179,7 +187,13 @@ def build(
         raise ValueError("\n".join(problems))
     cls = _class_of(method_config)
     own = _facts_for(cls, facts)
-    return cls(own, init_rows=init_rows, generator=generator, **options_of(method_config))
+    more = {"sources": sources} if cls.takes_sources else {}  # type: ignore[attr-defined]
+    return cls(own, init_rows=init_rows, generator=generator, **more, **options_of(method_config))
+
+
+def start_rows(method_config: Mapping[str, Any]) -> int:
+    """How many starting rows the method takes; 0 = none."""
+    return int(_class_of(method_config).start_rows(options_of(method_config)))  # type: ignore[attr-defined]
 
 
 def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:

@@ -23,6 +23,7 @@ from methods import load as methods
 from methods.base import InputMethod
 from results.content import model_sha256
 from runners.evaluate import Split, answering
+from runners.sources import WrongSource, source_prompts
 from runners.workers import DTYPES, missing_device
 from tasks.config import source_length
 from tasks.encode import told_apart
@@ -278,7 +279,7 @@ def build_method(config: Config, backbone: Any) -> Any:
     facts: Facts = backbone.facts
     rows = None
     deep = config.method.get("prefix_length")
-    how, length = config.method.get("init"), config.method.get("prompt_length") or deep
+    how, length = config.method.get("init"), methods.start_rows(config.method)
     if how and how != "random" and length:
         rows = prompt_rows(
             backbone,
@@ -291,7 +292,11 @@ def build_method(config: Config, backbone: Any) -> Any:
             text_eos=bool(config.method.get("init_text_eos")),
         )
         rows = backbone.keys_and_values(rows) if deep else rows
-    return methods.build(config.method, facts, rows, generator)
+    try:
+        sources = source_prompts(config, backbone)
+    except WrongSource as error:
+        raise Refused(str(error)) from None
+    return methods.build(config.method, facts, rows, generator, sources)
 
 
 def refuse_other_backbone(config: Config, run_id: str, record: Mapping[str, Any]) -> None:

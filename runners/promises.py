@@ -6,15 +6,17 @@ its answers are compared. scripts/check_method.py prints them for one file, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.tuned import Tuned
+from methods import load
 from methods.base import InputMethod
 from methods.pt import PT
 from methods.source import Source
@@ -65,6 +67,14 @@ def stirred(tuned: Tuned, scale: float = 0.2) -> Tuned:
         for parameter in parameters(tuned).values():
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator).to(parameter))
     return tuned
+
+
+def some_sources(config: Mapping[str, Any], facts: Any) -> Tensor | None:
+    """Two made-up source prompts for a method that mixes those of finished runs; None for others."""
+    if not load.method_class(config.get("target"), config.get("path")).takes_sources:  # type: ignore[attr-defined]
+        return None
+    generator = torch.Generator().manual_seed(17)
+    return torch.randn(2, int(load.options_of(config)["prompt_length"]), facts.width, generator=generator)
 
 
 def parameters(tuned: Tuned) -> dict[str, nn.Parameter]:

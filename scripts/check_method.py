@@ -53,17 +53,19 @@ def subject_of(config: dict[str, Any], family: str) -> Any:
     from backbones.tuned import Tuned
     from conf.compose import compose, typed
     from methods import load
-    from runners.promises import Subject, stirred
+    from runners.promises import Subject, some_sources, stirred
 
     backbone = typed(compose(["method=pt", f"backbone={BACKBONES[family]}", "data=fixture"])).backbone
     facts = backbone.sizes()
-    if refused := load.check({**config, "init_from": config.get("init_from") or "a run"}, facts):
+    if refused := load.check(config | {key: config.get(key) or "a run" for key in ("init_from", "sources")}, facts):
         return refused
 
     def make(seed: int, stir: bool) -> Tuned:
         head = {"n_labels": 3, "head": "sequence", "seed": 7} if family == "encoder" else {}
         bare = load_backbone(backbone, cache_root="unused", **head)  # type: ignore[arg-type]
-        method = load.build(config, bare.facts, None, torch.Generator().manual_seed(seed))
+        method = load.build(
+            config, bare.facts, None, torch.Generator().manual_seed(seed), some_sources(config, bare.facts)
+        )
         return stirred(Tuned(bare, method)) if stir else Tuned(bare, method)
 
     return Subject(family, make, load.count(config, facts))

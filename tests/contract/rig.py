@@ -20,6 +20,7 @@ from backbones.load import load_backbone
 from backbones.tuned import Tuned
 from conf.resolve import _fill
 from methods import load
+from runners.promises import some_sources
 from tasks.encode import Encoded
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -53,7 +54,8 @@ def method_config(method: str, name: str) -> dict[str, Any]:
     _fill(config, "corrected", name, backbone_config(name).family)
     config |= {key: value for key, value in SMALL.items() if key in config}
     # what another run's tensors would start; the tests stir every tensor anyway
-    return config | {"init_from": "a run" if method == "spot" else None, "init": None}
+    made_up = {"sources": {"one": "a run"}} if "sources" in config else {}
+    return config | {"init_from": "a run" if method == "spot" else None, "init": None} | made_up
 
 
 def backbone(name: str, dtype: torch.dtype = torch.float32, head: str = "sequence", n_labels: int = 3) -> Backbone:
@@ -94,9 +96,9 @@ def tuned(
         options: of the method, over its small sizes.
     """
     bare = backbone(name, dtype)
-    made = load.build(
-        method_config(method, name) | (options or {}), bare.facts, None, torch.Generator().manual_seed(seed)
-    )
+    config = method_config(method, name) | (options or {})
+    sources = some_sources(config, bare.facts)
+    made = load.build(config, bare.facts, None, torch.Generator().manual_seed(seed), sources)
     whole = Tuned(bare, made).eval()
     if stir:
         generator = torch.Generator().manual_seed(99)

@@ -19,6 +19,7 @@ ALLOWED = {
         "backbones",
         "methods.base",
         "methods.source",
+        "methods.shapes",
         "tasks.fetch",
         "tasks.errors",
         "tasks.sources",
