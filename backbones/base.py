@@ -181,10 +181,14 @@ class Backbone(nn.Module):
 
     def before_layers(self, change: Callable[[Tensor, str, int], Tensor]) -> None:
         """In front of every layer, hidden states become change(states, stack, layer) (methods.base.Body)."""
-        from backbones.prefix import layers_of
+        from backbones.attentions import places_of
 
         self.changed, self.removable = True, False
-        for stack, index, layer, _ in layers_of(self.model, self.facts.family):
+        if self.model.config.model_type.startswith("deberta"):
+            layers = [("encoder", index, layer) for index, layer in enumerate(self.model.encoder.layer)]
+        else:
+            layers = [(place.stack, place.index, place.layer) for place in places_of(self)]
+        for stack, index, layer in layers:
             layer.register_forward_pre_hook(_changed(change, stack, index), with_kwargs=True)
 
     def contexts(self, length: int) -> Tensor:

@@ -33,7 +33,8 @@ def pack_key(resolved: Mapping[str, Any], config: Config) -> str | None:
 
 def has_dropout(config: Config) -> bool:
     """Whether random numbers are drawn while the run trains (then a pack draws others than a run alone)."""
-    if any("dropout" in str(key) and value for key, value in config.method.items()):
+    named = {**config.method, **(config.method.get("options") or {})}
+    if any(str(key).endswith(("dropout", "noise")) and value for key, value in named.items()):
         return True
     try:
         return config.runner.backbone_dropout and config.backbone.sizes().dropout > 0

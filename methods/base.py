@@ -10,7 +10,7 @@ A method never sees a task, a target, a tokenizer or a trainer. It is a pure fun
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -155,6 +155,14 @@ class Method(nn.Module):
             backbone reads its tokens as they are.
         """
         raise TypeError(f"{type(self).__name__} must say what it does to a backbone: define the method `attach`.")
+
+    def prepare(self, gradients: Callable[[], Iterator[None]]) -> None:
+        """Find, before training, what stays fixed in it (a mask): called with the tensors that training starts at.
+
+        Args:
+            gradients: Goes through the training examples one by one, in evaluation mode; at every step the gradient of
+                that example's loss stands in the trained tensors. It may be called again.
+        """
 
     def restored(self) -> None:
         """Called when saved tensors were put back: what is derived from a buffer (a seed) is made again here."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,25 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         start_from(tuned, config)
     if config.task.kind == "tagging":
         tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
-    return Parts(data, splits, tuned.to(device))
+    tuned = tuned.to(device)
+    if method is not None and "train" in splits:
+        method.prepare(partial(example_gradients, tuned, splits["train"]))
+    return Parts(data, splits, tuned)
+
+
+def example_gradients(tuned: Tuned, train: Split) -> Iterator[None]:
+    """Each training example's gradient in turn, left in the trained tensors; evaluation mode, the split's order."""
+    training = tuned.training
+    tuned.eval()
+    try:
+        for index in range(len(train.encoded)):
+            tuned.zero_grad(set_to_none=True)
+            batch = tuned.backbone.collate([train.encoded[index]]).to(tuned.backbone.device)
+            tuned.losses(batch)[0].sum().backward()
+            yield
+    finally:
+        tuned.zero_grad(set_to_none=True)
+        tuned.train(training)
 
 
 def refuse_other_count(tuned: Tuned, method: Mapping[str, Any]) -> None:

@@ -11,6 +11,19 @@ from methods.base import InputMethod
 from methods.source import Prompts, Source
 
 
+def draws(method: InputMethod, source: Source) -> bool:
+    """Whether a method draws random numbers while it trains: in a pack they are not those of the run alone."""
+    training, before = method.training, torch.get_rng_state()
+    method.train()
+    try:
+        with torch.no_grad():
+            made = [method(source)[0] for _ in range(2)]
+        return not (torch.equal(torch.get_rng_state(), before) and torch.equal(*made))
+    finally:
+        method.train(training)
+        torch.set_rng_state(before)
+
+
 class PackedInputs(InputMethod):
     """What a backbone sees of K runs that share its forward passes.
 

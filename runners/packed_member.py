@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from conf.packing import has_dropout
 from conf.paths import cache_root
-from runners.assemble import Parts, assemble, load_data
+from runners.assemble import Parts, Refused, assemble, load_data
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.execute import Execution
 from runners.outcome import Outcome
+from runners.packed_inputs import draws
 from runners.progress import say
 from runners.session import Session, rng_state
 from runners.tracking import Tracker, tracker
@@ -33,9 +35,26 @@ class Member(Execution):
         self.data, splits = parts_of(self)
         self._take(self.data)
         self.parts = assemble(self.config, self.workers.device, self.data, splits)
+        self._refuse_unnamed_draws()
         self.single = Evaluator(self.parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
         self._count(self.parts)
         self._before_training(self.parts, self.single)
+
+    def _refuse_unnamed_draws(self) -> None:
+        """Random numbers that no option names would make this run another one than it is alone, under the same id.
+
+        Raises:
+            Refused: the method draws some, or changes the model.
+        """
+        backbone, method = self.parts.tuned.backbone, self.parts.tuned.inputs
+        if method is not self.parts.tuned.method or backbone.changed:
+            raise Refused("this method changes the model: it cannot share passes; run it without hydra/launcher=packed")
+        batch = backbone.collate([self.parts.splits["train"].encoded[0]]).to(self.workers.device)
+        if not has_dropout(self.config) and draws(method, backbone.source(batch)):
+            raise Refused(
+                "this method draws random numbers while it trains that no option (…dropout, …noise) names: in "
+                "a pack they are others than alone; run it without hydra/launcher=packed"
+            )
 
     def open(self, evaluate: Callable[[Split], Evaluation], others: Sequence[str]) -> None:
         """Start or resume the training state."""
