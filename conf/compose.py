@@ -179,7 +179,8 @@ def _lay(config: dict[str, Any], override: Override, known: frozenset[str]) -> l
         return [wrong]
     if key != "method.capabilities.packs" and any(f"{key}.".startswith(f"{stem}.") for stem in WRITTEN):
         return [f"{key}: this is said by the method's YAML, not by a choice"]
-    if key not in known and not key.startswith(OPEN):
+    rate_of_own = key.startswith("method.lr.") and get(config, "method.name") == "own"  # its groups are in its own file
+    if key not in known and not key.startswith(OPEN) and not rate_of_own:
         return [f"{key}: there is no such key. {nearest(key, known) or 'See --cfg job for all of them'}"]
     if override.is_sweep_override():
         return [_several(override)]

@@ -164,7 +164,7 @@ def _whole() -> type[Any]:
 @cache
 def _of_method(name: str) -> dict[str, Any]:
     """A method's ranges and the names of its learning rates, from its own YAML; {} where it is not in conf/method."""
-    if not (CONF / "method" / f"{name}.yaml").exists():
+    if name == "own" or not (CONF / "method" / f"{name}.yaml").exists():  # the groups of an own file are its own
         return {}
     own = _group_file("method", name)
     keys = [key for block in (own.get("defaults_by_family") or {}).values() for key in block]

@@ -247,6 +247,7 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         tuned = Tuned(backbone, method)
         if method is not None:
             refuse_other_count(tuned, config.method)
+            refuse_unused_rates(tuned, config.method)
     except ValueError as error:  # it cannot enter this architecture
         raise Refused(str(error)) from error
     finally:
@@ -275,6 +276,20 @@ def example_gradients(tuned: Tuned, train: Split) -> Iterator[None]:
     finally:
         tuned.zero_grad(set_to_none=True)
         tuned.train(training)
+
+
+def refuse_unused_rates(tuned: Tuned, method: Mapping[str, Any]) -> None:
+    """Refuse a learning rate for a group that a method in a user's own file has not: it would be left out unseen.
+
+    Raises:
+        ValueError: which, and what groups there are.
+    """
+    groups = set(tuned.trainable())
+    unused = (
+        set(method.get("lr") or {}) - groups - {"prompt", "offset", "prefix", "gate", "head"}
+    )  # conf/method/own.yaml
+    if method.get("name") == "own" and unused:
+        raise ValueError(f"method.lr.{min(unused)}: this method has no such group; it has {', '.join(sorted(groups))}")
 
 
 def refuse_other_count(tuned: Tuned, method: Mapping[str, Any]) -> None:

@@ -37,7 +37,10 @@ def build_optimizer(
             rate = rates.get("prompt") or next((value for value in rates.values() if value is not None), None)
         if rate is None:
             have = ", ".join(key for key, value in rates.items() if value is not None) or "none"
-            raise ValueError(f"method.lr.{name} is not set (set are: {have}); give method.lr.{name}=<rate>")
+            raise ValueError(
+                f"the method's group {name!r} has no learning rate, method.lr.{name} (set are: {have}): write "
+                f"`{name}: <rate>` under `lr` in the method's YAML (with method=own: give method.lr.{name}=<rate>)"
+            )
         parts.append({"params": list(tensors.values()), "lr": rate, "base_lr": rate, "name": name})
     if config.name == "adamw":
         beta1, beta2 = config.betas

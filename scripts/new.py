@@ -1,6 +1,6 @@
 """Make a method or a task of your own, ready to run.
 
-    python scripts/new.py method my_pt
+    python scripts/new.py method my_pt [--form prompt|by_input|offset|prefix|weights|stages]
     python scripts/new.py task my_task --file rows.csv [--validation more.csv] [--test rest.csv] [--kind KIND]
 
 A method becomes methods/my_pt.py, conf/method/my_pt.yaml and docs/methods/my_pt.md; it passes the contract tests as it
@@ -18,22 +18,15 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts.new_method import FORMS, method_texts  # noqa: E402
 from scripts.new_rows import KINDS  # noqa: E402
 from scripts.new_task import task_files  # noqa: E402
 from tasks.errors import DataError  # noqa: E402
 from tasks.reading import WANTED  # noqa: E402
-
-TEMPLATES = Path(__file__).resolve().parent / "templates"
-PARTS = {
-    "methods/{name}.py": "method.py.txt",
-    "conf/method/{name}.yaml": "method.yaml.txt",
-    "docs/methods/{name}.md": "method.md.txt",
-}
 
 
 class Refused(ValueError):
@@ -47,21 +40,18 @@ def checked_name(name: str) -> str:
     return name
 
 
-def own_files(name: str) -> dict[str, str]:
+def own_files(name: str, form: str = "offset") -> dict[str, str]:
     """Relative path -> text of a new method in a folder of one's own: its file, and a YAML that names the file."""
-    made = method_files(name)
+    made = method_files(name, form)
     text, target = made[f"conf/method/{name}.yaml"], f"target: methods.{name}."
     lines = ["target: null" if line.startswith(target) else line for line in text.splitlines()]
     lines = [f"path: {name}.py" if line.startswith("path: null") else line for line in lines]
     return {f"{name}.py": made[f"methods/{name}.py"], f"method/{name}.yaml": "\n".join(lines) + "\n"}
 
 
-def method_files(name: str) -> dict[str, str]:
+def method_files(name: str, form: str = "offset") -> dict[str, str]:
     """Relative path -> text of a new method's file, YAML and card."""
-    checked_name(name)
-    words = {"name": name, "class_name": "".join(part.capitalize() for part in name.split("_"))}
-    texts = {path: (TEMPLATES / template).read_text(encoding="utf-8") for path, template in PARTS.items()}
-    return {path.format(name=name): Template(text).substitute(words) for path, text in texts.items()}
+    return method_texts(checked_name(name), form)
 
 
 def write(files: Mapping[Path, str]) -> None:
@@ -89,18 +79,19 @@ def write(files: Mapping[Path, str]) -> None:
         raise Refused(f"{made[-1] if made else ''}: cannot be written ({error}); nothing was") from None
 
 
-def new_method(name: str, root: Path, own: Path | None = None) -> list[str]:
+def new_method(name: str, root: Path, own: Path | None = None, form: str = "offset") -> list[str]:
     """Make a method, in the tree or in a folder of one's own; returns what to say."""
     if own is not None:
-        made = {own / path: text for path, text in own_files(name).items()}
+        made = {own / path: text for path, text in own_files(name, form).items()}
         write(made)
         tried = f"python run.py --config-dir {own} method={name} data=fixture runner=smoke backbone=tiny_llama"
         return [*(f"wrote {path}" for path in made), f"try:   {tried}"]
-    files = {root / path: text for path, text in method_files(name).items()}
+    files = {root / path: text for path, text in method_files(name, form).items()}
     write(files)
     return [
         *(f"wrote {path.relative_to(root)}" for path in files),
         f"try:   python run.py method={name} data=fixture runner=smoke backbone=tiny_llama",
+        f"check: python scripts/check_method.py methods/{name}.py",
         f"test:  python -m pytest tests/contract -k {name}",
         f"table: make compare METHOD={name}",
     ]
@@ -131,6 +122,8 @@ def parser() -> argparse.ArgumentParser:
     kinds = top.add_subparsers(dest="what", required=True)
     method = kinds.add_parser("method", help="a method: module, YAML and card")
     method.add_argument("name")
+    forms = "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())
+    method.add_argument("--form", choices=list(FORMS), default="offset", help=f"{forms} (default: offset)")
     method.add_argument("--config-dir", type=Path, help="a folder of yours outside the tree (docs/own_folders.md)")
     task = kinds.add_parser("task", help="a task from a file of rows")
     task.add_argument("name")
@@ -150,7 +143,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         made_method = options.what == "method"
         root = options.root
-        said = new_method(options.name, root, options.config_dir) if made_method else new_task(options, root)
+        if made_method:
+            said = new_method(options.name, root, options.config_dir, options.form)
+        else:
+            said = new_task(options, root)
     except (Refused, DataError, OSError) as error:
         print(f"new.py: {error}", file=sys.stderr)
         return 2

@@ -55,7 +55,9 @@ def method_config(method: str, name: str) -> dict[str, Any]:
     config |= {key: value for key, value in SMALL.items() if key in config}
     # what another run's tensors would start; the tests stir every tensor anyway
     made_up = {"sources": {"one": "a run"}} if "sources" in config else {}
-    return config | {"init_from": "a run" if method == "spot" else None, "init": None} | made_up
+    return (
+        config | {"init_from": "a run" if config["capabilities"].get("needs_source") else None, "init": None} | made_up
+    )
 
 
 def backbone(name: str, dtype: torch.dtype = torch.float32, head: str = "sequence", n_labels: int = 3) -> Backbone:

@@ -12,10 +12,14 @@ from safetensors.torch import load_file
 from conf.grid import Chosen
 from conf.packing import has_dropout, pack_key
 from conf.plan import Point, make_plan, point_of
+from methods.pt import PT
+from methods.source import Source
 from results.ledger import Ledger
 from runners.cut import PassCost
 from runners.job import run_point
 from runners.packed import run_packs
+from runners.packed_inputs import draws
+from tests.sizes import tiny
 
 COMMON = [
     "task=demo/movie_reviews", "data=fixture", "protocol=carved", "runner=smoke", "runner.max_steps=5",
@@ -140,6 +144,19 @@ def test_packing_is_part_of_the_id_only_where_random_numbers_are_drawn(tmp_path:
     assert len(set(ids("method.bottleneck_dropout=0", "runner.backbone_dropout=false"))) == 1
     assert len(set(ids("method.bottleneck_dropout=0.1", "runner.backbone_dropout=false"))) == 2
     assert len(set(ids("method.bottleneck_dropout=0", "runner.backbone_dropout=true"))) == 2
+    assert len(set(ids("method=smop", "method.router_noise=0", "runner.backbone_dropout=false"))) == 1
+    assert len(set(ids("method=smop", "method.router_noise=1", "runner.backbone_dropout=false"))) == 2
+
+
+def test_unnamed_random_numbers_are_found() -> None:
+    class Drawing(PT):
+        def prompts(self, source: Source) -> torch.Tensor:
+            made = super().prompts(source)
+            return made + torch.randn_like(made) if self.training else made
+
+    source = Source(torch.zeros(1, 2, 8), torch.zeros(1, 2).long(), torch.ones(1, 2).long())
+    assert draws(Drawing(tiny(), prompt_length=2), source)
+    assert not draws(PT(tiny(), prompt_length=2), source)
 
 
 def test_what_may_share_a_pass() -> None:
