@@ -22,7 +22,7 @@ from tasks.config import DataConfig, TaskConfig
 from tasks.errors import DataError, SourceUnavailable
 from tasks.local import local_files, passed_over
 from tasks.reading import read_rows
-from tasks.rows import canonical, content_sha256
+from tasks.rows import ID, canonical, content_sha256
 
 FORMAT = 2  # raised when what is kept on disk, or the rules by which it was read, change
 
@@ -39,12 +39,21 @@ class Official:
     notes: list[str] = field(default_factory=list)
 
     def joined(self) -> Official:
-        """All rows as one split, ``test``, in the order train, validation, test, others."""
+        """All rows as one split, ``test``, in the order train, validation, test, others.
+
+        Ids are unique in a split: where two splits share some, the split's name goes before them.
+        """
         from datasets import concatenate_datasets
 
         first = [name for name in ("train", "validation", "test") if name in self.splits]
-        order = [*first, *sorted(set(self.splits) - set(first))]
-        return replace(self, splits={"test": concatenate_datasets([self.splits[name] for name in order])})
+        parts = {name: self.splits[name] for name in [*first, *sorted(set(self.splits) - set(first))]}
+        ids = {name: list(rows[ID]) for name, rows in parts.items()}
+        if len({i for own in ids.values() for i in own}) < sum(map(len, ids.values())):
+            parts = {
+                name: rows.remove_columns(ID).add_column(ID, [f"{name}-{i}" for i in ids[name]])
+                for name, rows in parts.items()
+            }
+        return replace(self, splits={"test": concatenate_datasets(list(parts.values()))})
 
 
 def key_of(*parts: Any) -> str:
