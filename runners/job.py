@@ -13,6 +13,7 @@ from conf.resolve import ConfigError
 from conf.schema import Config
 from results.ledger import Held, Run, Unwritable
 from results.records import made
+from results.verify import checkpoint_head
 from runners.outcome import Outcome, outcome_of
 
 
@@ -47,6 +48,9 @@ def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
     try:
         known = run.record()
     except (ValueError, OSError) as error:
+        if checkpoint_head(run / "checkpoint.pt", run.id)[1] is None:
+            print(f"{run / 'record.json'}: damaged, written anew; the checkpoint is whole", file=sys.stderr)
+            return None
         advice = "move that folder away, or train the run again with force=true"
         return Outcome("refused", run.id, reason=f"{error}\n{advice}")
     if known is None:
