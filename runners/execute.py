@@ -137,8 +137,9 @@ class Execution:
         if id_of(self.resolved, counted["data"], counted["contents"]) != self.run.id:
             raise Refused(f"a file that counts in the id {self.run.id} has changed since it was named; start again")
         if counted["contents"].get("source"):
-            names = ", ".join(sorted(counted["contents"]["source"]))
-            say(f"not as it shipped, so its text counts in the run's id: {names}", self.workers.main)
+            names = sorted(counted["contents"]["source"])
+            more = f" and {len(names) - 4} more files" if len(names) > 4 else ""
+            say(f"not as shipped, so its text counts in the run's id: {', '.join(names[:4])}{more}", self.workers.main)
         path = self.run / "record.json"
         self._before = path.read_bytes() if self.workers.main and path.exists() else None
         self.workers.jointly(self._write)

@@ -49,8 +49,7 @@ def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
         known = run.record()
     except (ValueError, OSError) as error:
         if checkpoint_head(run / "checkpoint.pt", run.id)[1] is None:
-            print(f"{run / 'record.json'}: damaged, written anew; the checkpoint is whole", file=sys.stderr)
-            return None
+            return None  # written anew: the checkpoint is whole
         advice = "move that folder away, or train the run again with force=true"
         return Outcome("refused", run.id, reason=f"{error}\n{advice}")
     if known is None:
@@ -137,6 +136,8 @@ def place_of(config: Config, run: Run) -> Run:
     """
     from runners import checkpoint
 
+    if (run / "record.json").exists() and _status(run) is None:
+        print(f"{run / 'record.json'}: damaged, so it is written anew", file=sys.stderr)
     place = run.again() if _status(run) in ("done", "stale") else run
     if config.force and (_status(place) == "failed" or not checkpoint.is_of_a_forced_start(place)):
         checkpoint.throw_away(place)

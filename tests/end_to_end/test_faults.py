@@ -162,7 +162,7 @@ DAMAGE: dict[str, Callable[[Root], Any]] = {  # after a run was killed at step 8
     "no state.json": lambda root: some(root, "state.json").unlink(),
     "a flipped bit in token ids": lambda root: flip(some(root, "*.npy")),
     "a flipped bit in the checkpoint": lambda root: flip(folder(root) / "checkpoint.pt"),
-    "another run's checkpoint": lambda root: _renamed(folder(root) / "checkpoint.pt"),
+    "a foreign checkpoint": lambda root: _renamed(folder(root) / "checkpoint.pt"),
     "a torn record": lambda root: (folder(root) / "record.json").write_text("{torn"),
 }
 
