@@ -65,7 +65,7 @@ class Clock:
     def seconds(self, point: Point) -> tuple[float, bool]:
         """(seconds of the whole run, whether they come from measured runs)."""
         config = point.config
-        if not capabilities(config.method).trains:
+        if not capabilities(config.method).trains or config.released.path:  # scored as it is
             return 0.0, True
         steps = config.runner.max_steps or 0
         for key in self._keys(config.backbone.name, config.method["name"], config.task.name, point.resolved):

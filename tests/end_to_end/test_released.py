@@ -14,6 +14,7 @@ from conf.plan import make_plan
 from methods.released import dept_options, load_dept_released
 from results.reference import load
 from results.released import FILE, compared, missing, sets_of
+from runners.survey import hours, survey
 from tests.running import ROOT, folder, record, run_here
 
 TINY = ("backbone=tiny_t5", "method=dept", "protocol=dept", "fidelity=author", "task=glue/sst2")
@@ -99,6 +100,13 @@ def test_the_files_at_hand_fit_the_experiment() -> None:
         theirs = json.loads((Path(str(point.config.released.path)) / "test_results.json").read_text())
         wanted = sets_of("dept")[str(point.config.released.set)]
         assert round(next(v for k, v in theirs.items() if "accuracy" in k or "matthews" in k), 2) == wanted["test"]
+
+
+def test_scoring_what_was_released_is_not_planned_as_training(tmp_path: Path) -> None:
+    (tmp_path / "sst2").mkdir()
+    released(tmp_path / "sst2" / FILE)
+    plan = make_plan(["experiment=dept/released", f"released.root={tmp_path}", "data=fixture"])
+    assert len(plan.points) == 1 and hours(survey(plan)) == 0  # as training: days, and the sweep would ask for yes=true
 
 
 def test_a_run_says_whether_it_has_the_released_score_and_rows() -> None:
