@@ -211,7 +211,7 @@ def test_every_seed_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main([f"ledger.root={tmp_path}", "cells=all"]) == 0
     out = capsys.readouterr().out
     assert "61.7 (52.0, 78.0, 55.0)" in out and "±" not in out.splitlines()[2]
-    assert "two groups" in out and "dept (52.0, 55.0 | 78.0)" in out
+    assert "two groups" in out and "dept (52.0, 55.0 \\| 78.0)" in out
     assert main([f"ledger.root={tmp_path}", "format=csv"]) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith(",52 78 55")
     assert main([f"ledger.root={tmp_path}", "cells=some"]) == 2
