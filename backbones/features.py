@@ -34,16 +34,18 @@ class Features:
             source: the examples.
             types: their token types (B, T), where the model reads them.
         """
-        return torch.stack([self._of(source, types, row) for row in range(len(source))])
+        ids, real = source.ids.tolist(), source.mask.tolist()  # one look at the device for the whole batch
+        kinds = [None] * len(source) if types is None else types.tolist()
+        return torch.stack([self._of(*row, source.ids.device) for row in zip(ids, real, kinds, strict=True)])
 
-    def _of(self, source: Source, types: Tensor | None, row: int) -> Tensor:
-        real = source.mask[row].bool()
-        ids = source.ids[row][real]
-        kinds = None if types is None else types[row][real]
-        key = (*ids.tolist(), *([] if kinds is None else kinds.tolist()))
+    def _of(self, ids: list[int], real: list[int], kinds: list[int] | None, device: torch.device) -> Tensor:
+        tokens = [token for token, seen in zip(ids, real, strict=True) if seen]
+        types = None if kinds is None else [kind for kind, seen in zip(kinds, real, strict=True) if seen]
+        key = (*tokens, *(types or ()))
         if key not in self.known:
+            row = torch.tensor([tokens], device=device)
             with torch.no_grad(), self.backbone.bare():
-                found = self.backbone.summary(ids[None], None if kinds is None else kinds[None])[0]
+                found = self.backbone.summary(row, None if types is None else torch.tensor([types], device=device))[0]
             self.known[key] = found.clone()
             most = max(1, MOST_BYTES // max(1, found.numel() * found.element_size()))
             while len(self.known) > most:

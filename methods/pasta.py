@@ -76,7 +76,7 @@ class PASTA(Method):
         def add(hidden: Tensor, stack: str, layer: int) -> Tensor:
             source = body.current
             assert source is not None and source.specials is not None
-            most = int(source.specials.max()) + 1
+            most = int(source.specials.max()) + 1 if layer == 0 else 0  # asked once a pass: it waits for the device
             if most > self.vectors.shape[1]:
                 raise ValueError(
                     f"a row has {most} special tokens, and method.specials={self.vectors.shape[1]}: set it to {most}."

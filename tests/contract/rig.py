@@ -117,11 +117,11 @@ def parameters(whole: Tuned) -> dict[str, nn.Parameter]:
 
 
 def no_dropout(whole: Tuned) -> None:
-    """Switch off every dropout, wherever it is."""
+    """Switch off every dropout and noise, wherever it is."""
     for module in whole.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        for name in ("dropout", "dropout_rate"):
+        for name in ("dropout", "dropout_rate", "noise"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
 

@@ -41,7 +41,7 @@ NAMED = pytest.mark.parametrize("name", METHODS)
 def resolved(name: str, family: str) -> tuple[dict[str, Any], Facts]:
     config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     _fill(config, "corrected", f"tiny_{family}", family)
-    small = {key: value for key, value in {"blocks": 2}.items() if key in config}  # the width is 8
+    small = {key: value for key, value in {"blocks": 2, "pieces": 2}.items() if key in config}  # the width is 8
     sources = {"sources": {"one": "a run"}} if "sources" in config else {}
     return config | small | sources | {"init_from": "an earlier run"}, FAMILIES[family]
 

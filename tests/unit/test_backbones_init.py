@@ -69,4 +69,4 @@ def test_what_cannot_be_made_is_said() -> None:
     with pytest.raises(ValueError, match="no tokens"):
         rows("text", text="unknown")
     with pytest.raises(ValueError, match="sampled_vocabulary"):
-        rows("vocabulary")
+        rows("vocab")

@@ -83,7 +83,7 @@ def test_a_cut_batch_has_the_gradient_of_the_whole_one(name: str) -> None:
     for cost in (PassCost(1e9), PassCost(0.0)):
         whole.zero_grad()
         loss, _ = gradients(whole, split, range(4), how, workers, partial(cheapest_cut, lengths=lengths, cost=cost))
-        found.append((loss, [p.grad.clone() for p in trained(whole) if p.grad is not None]))
+        found.append((float(loss), [p.grad.clone() for p in trained(whole) if p.grad is not None]))
     (one, first), (cut, second) = found
     assert len(cheapest_cut(range(4), lengths, PassCost(0.0))) > 1
     assert cut == pytest.approx(one, rel=1e-6)

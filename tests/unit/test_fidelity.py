@@ -155,7 +155,7 @@ class Words:
 
     vocabulary = ("</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz")
 
-    def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
+    def decode(self, ids: Any, skip_special_tokens: bool = False, **_: Any) -> str:
         return " ".join(self.vocabulary[i] for i in ids if i > 1 or not skip_special_tokens)
 
 
@@ -163,7 +163,7 @@ class Words:
 def test_fidelity_mrqa_is_scored_against_the_decoded_label(words: int, unknown: bool) -> None:
     from types import SimpleNamespace
 
-    from runners.evaluate import Evaluator
+    from runners.evaluate import Answer, Evaluator
 
     task, protocol = task_of("mrqa/hotpotqa"), protocol_of("dept", "author")
     backbone = SimpleNamespace(tokenizer=Words(), facts=SimpleNamespace(family="t5"))
@@ -174,11 +174,11 @@ def test_fidelity_mrqa_is_scored_against_the_decoded_label(words: int, unknown: 
     raw = Example("0", "s", "the raw answer", references=("the raw answer",))
     split = SimpleNamespace(name="test", examples=[raw], encoded=[Encoded("0", target=label)])
     perfect = Words().decode(label, skip_special_tokens=True)
-    found = evaluator.evaluation(split, [perfect], 1.0)
+    found = evaluator.evaluation(split, [Answer(perfect)], 1.0)
     assert found.metrics == {"f1": 1.0, "em": 1.0} and found.predictions[0].reference == [perfect]
     assert evaluator.max_new_tokens(split.encoded) == 19
     corrected = Evaluator(evaluator.tuned, task, protocol_of("dept", "corrected"), SimpleNamespace(), SimpleNamespace())
-    assert corrected.evaluation(split, ["the raw answer"], 1.0).metrics["em"] == 1.0
+    assert corrected.evaluation(split, [Answer("the raw answer")], 1.0).metrics["em"] == 1.0
     assert corrected.max_new_tokens(split.encoded) == 20
 
 

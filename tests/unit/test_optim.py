@@ -46,7 +46,7 @@ def test_adamw_equals_its_equations() -> None:
 
 
 def test_a_group_without_a_rate_is_named() -> None:
-    with pytest.raises(ValueError, match=r"method\.lr\.offset is not set \(set are: prompt\)"):
+    with pytest.raises(ValueError, match=r"no learning rate, method\.lr\.offset \(set are: prompt\)"):
         build_optimizer(groups(), {"prompt": 0.3, "offset": None}, OptimizerConfig())
 
 
