@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 PUBLISHED, ROWS = 66.3, 1838
 HUB_BYTES = 464_309  # of the validation split, labels and offsets included (dataset card of ybisk/piqa)
 FIFTHS = 5

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 ARMS = ("ours", "plain", "tuned")
 BATCH = 16
 LR = 0.01  # small enough that rounding does not grow beyond 1e-4 within the equal steps

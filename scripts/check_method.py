@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 BACKBONES = {"t5": "tiny_t5", "llama": "tiny_llama", "encoder": "tiny_bert"}
 SMALL = {"prompt_length": 4, "prefix_length": 3, "rank": 2, "max_source_length": 32, "mlp_width": 8, "bottleneck": 4,
          "hidden": 8}  # fmt: skip

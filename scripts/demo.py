@@ -88,7 +88,7 @@ def show(experiment: str, table: str, extra: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+    sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
     import run  # noqa: F401  sets what a process of ours wants of its libraries
 
     sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
 from scripts.new_method import FORMS, method_texts  # noqa: E402
 from scripts.new_rows import KINDS  # noqa: E402

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 OPTIONS = {"run": "id", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
 TABLES = (".csv", ".tsv", ".jsonl", ".json")  # forms with named columns
 BATCH = 32

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not scripts/, whose names are some packages' too
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
 from results.files import write_text  # noqa: E402
 from results.source import SHIPPED, engine_files, source_sha256  # noqa: E402

@@ -18,11 +18,12 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
 from tasks.config import ProtocolConfig, TaskConfig  # noqa: E402
 from tasks.errors import DataError  # noqa: E402
-from tasks.local import local_files, read_rows  # noqa: E402
+from tasks.local import local_files  # noqa: E402
+from tasks.reading import read_rows  # noqa: E402
 from tasks.rows import canonical, label_column  # noqa: E402
 from tasks.splits import Part, parts_of  # noqa: E402
 

@@ -213,6 +213,9 @@ TABLES = sorted(
 )
 def test_tables_compose_and_keep_to_the_released_settings(table: str) -> None:
     plan = make_plan([f"experiment={table}", "data=fixture"])
+    if table == "dept/released":  # scores the authors' files, which are not at hand: it asks for them
+        assert plan.problems and all("released.root=" in problem for problem in plan.problems)
+        return
     assert plan.problems == [] and plan.points
     assert all(point.config.fidelity == "author" for point in plan.points)
     assert all(point.resolved["experiment"] == table for point in plan.points)

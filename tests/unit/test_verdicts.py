@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from results.bootstrap import Sums
+from results.metric_sums import Sums
 from runners.verdicts import ceiling, constant, invalid_answers, learned, over_budget, standard_error, truncation
 from tasks.metrics import Prediction
 
