@@ -257,7 +257,7 @@ def test_pasta_adds_by_ordinal() -> None:
     torch.testing.assert_close(body.change(hidden, "encoder", 1), made)
     body.current = Source(torch.zeros(B, T, D), marks, torch.ones(B, T), specials=marks + 2)
     with pytest.raises(ValueError, match=r"method\.specials=2: set it to 4"):
-        body.change(hidden, "encoder", 1)
+        body.change(hidden, "encoder", 0)  # every pass begins there
 
 
 @pytest.mark.parametrize("cls", [ContextLoRA, ContextBitFit, ContextIA3])
