@@ -63,6 +63,9 @@ def _smaller(path: Path, place: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Write everything; 2 where the arguments are wrong or there is nothing to publish."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     given = dict(word.split("=", 1) for word in arguments if "=" in word)
     if set(given) - {"paper", "ledger.root", "texts"} or "paper" not in given or len(given) < len(arguments):
         print(__doc__, file=sys.stderr)

@@ -19,6 +19,9 @@ TASKS = ("reviews", "filings")
 
 def main(arguments: Sequence[str]) -> int:
     """Run what is missing of the method, then print each table and the method's differences; the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     from conf.choices import take_folders
     from conf.resolve import ConfigError
 

@@ -44,6 +44,9 @@ NER: dict[str, list[str]] = {"no entity": ["method=majority"]} | {
 
 def main(arguments: Sequence[str]) -> int:
     """Run what is missing, then print the table and draw the learning curves; returns the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     from conf.compose import ConfigError, compose
     from runners.job import run_point
 

@@ -2,7 +2,7 @@
 
 Checks versions, devices, disk, the Hub or the local folders and the model files, then takes one batch of every grid
 point through forward, backward and scoring. Says what is missing and the command that brings it. The last line is
-`doctor: ok` or `doctor: N problems`; the exit code 0 or 1.
+`doctor: ok` or `doctor: N problems`; the exit code 0 or 1. `--config-dir DIR` adds a folder of yours.
 """
 
 from __future__ import annotations

@@ -49,6 +49,12 @@ def _write(path: Path, value: Any) -> None:
 
 def main(arguments: list[str]) -> int:
     """0 where all is as stored or was renewed; 1 where a number moved without a version (or, --check, differs)."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    if unknown := [word for word in arguments if word != "--check"]:
+        print(f"{unknown[0]}: --check is the one option", file=sys.stderr)
+        return 2
     stored = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
     now = measured()
     wrong = [f"{name}: {why}" for name, entry in now.items() if (why := verdict(stored.get(name), entry))]

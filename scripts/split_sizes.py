@@ -37,6 +37,9 @@ HEAD = """# Sizes of reported splits, made by `python scripts/split_sizes.py dat
 
 def main(arguments: Sequence[str]) -> int:
     """0 written or equal, 1 what is recorded differs from what is at hand, 2 the arguments are wrong."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     check = "--check" in arguments
     given = dict(word.partition("=")[::2] for word in arguments if word != "--check")
     if set(given) != {"data.root"}:
