@@ -192,14 +192,14 @@ def _f1(classes: int) -> Callable[[Array], Array]:
 
 
 def _f1_macro(classes: int) -> Callable[[Array], Array]:
-    """Mean F1 over the classes that are answered or there."""
+    """Mean F1 over all classes; one that is neither answered nor there counts 0 (tasks/scoring.py, f1_macro)."""
 
     def value(sums: Array) -> Array:
         table = sums.reshape(*sums.shape[:-1], classes, classes + 1)
         hit = np.diagonal(table[..., :classes], axis1=-2, axis2=-1)
         total = table.sum(-1) + table[..., :classes].sum(-2)
         shares = np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)
-        return shares.sum(-1) / np.maximum((total > 0).sum(-1), 1)
+        return shares.mean(-1)
 
     return value
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -56,17 +55,15 @@ class BinaryF1(LocalMetric):
 
 
 class MacroF1(LocalMetric):
-    """Mean F1 over the classes that are there or predicted (CB)."""
+    """Mean F1 over the task's classes, absent ones (0) with them (CB: T5's and DePT's mean_multiclass_f1)."""
 
-    source = "SuperGLUE"
+    source = "SuperGLUE, T5"
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any, classes: int) -> dict[str, float]:
         from sklearn.metrics import f1_score
 
-        classes = sorted(set(references) | set(predictions) - {scoring.INVALID})
-        return {
-            "f1_macro": float(f1_score(references, predictions, labels=classes, average="macro", zero_division=0.0))
-        }
+        labels = list(range(classes))
+        return {"f1_macro": float(f1_score(references, predictions, labels=labels, average="macro", zero_division=0.0))}
 
 
 class Matthews(LocalMetric):
@@ -193,6 +190,6 @@ def metric(name: str) -> LocalMetric:
     return METRICS[name]()
 
 
-def compute(name: str, **columns: Sequence[Any]) -> dict[str, float]:
-    """Scores of whole columns (predictions, references, groups)."""
+def compute(name: str, **columns: Any) -> dict[str, float]:
+    """Scores of whole columns (predictions, references, groups); macro-F1 also takes the number of classes."""
     return dict(metric(name).compute(**columns) or {})

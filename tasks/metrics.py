@@ -70,7 +70,9 @@ def _class_scores(task: TaskConfig, protocol: ProtocolConfig, predictions: Seque
     from tasks.evaluate_metrics import compute
 
     got, gold = class_ids(task, protocol, predictions)
-    found = _all(["accuracy", "f1_macro", "matthews"], task, got, gold)
+    found = _all(["accuracy", "matthews"], task, got, gold)
+    if "f1_macro" in task.metrics:
+        found |= compute("f1_macro", predictions=got, references=gold, classes=len(task.labels))
     if protocol.invalid_output == "opposite" and len(task.labels) == 2:
         got = [1 - g if p == INVALID else p for p, g in zip(got, gold, strict=True)]
     found |= _all(["f1"], task, got, gold)

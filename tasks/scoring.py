@@ -34,11 +34,15 @@ def f1(predictions: ArrayLike, references: ArrayLike, positive: int = 1) -> floa
     return float(2 * (got & gold).sum() / total) if total else 0.0
 
 
-def f1_macro(predictions: ArrayLike, references: ArrayLike) -> float:
-    """Mean F1 over the classes that are predicted or there; invalid answers make no class of their own."""
+def f1_macro(predictions: ArrayLike, references: ArrayLike, classes: int | None = None) -> float:
+    """Mean F1 over the task's classes; one that is neither predicted nor there counts 0, as in T5 (mean_multiclass_f1).
+
+    Without `classes`, over those that are predicted or there; invalid answers make no class of their own.
+    """
     predictions, references = np.asarray(predictions), np.asarray(references)
-    classes = np.union1d(predictions[predictions != INVALID], references)
-    return float(np.mean([f1(predictions, references, c) for c in classes])) if len(classes) else 0.0
+    present = np.union1d(predictions[predictions != INVALID], references)
+    counted = present if classes is None else np.arange(classes)
+    return float(np.mean([f1(predictions, references, c) for c in counted])) if len(counted) else 0.0
 
 
 def matthews(predictions: ArrayLike, references: ArrayLike) -> float:
@@ -158,7 +162,7 @@ def same_referent(prediction: str, referent: str) -> bool:
     return set(got) <= set(gold) or set(gold) <= set(got)
 
 
-CLASS_SCORES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+CLASS_SCORES: dict[str, Callable[..., float]] = {
     "accuracy": accuracy,
     "f1": f1,
     "f1_macro": f1_macro,

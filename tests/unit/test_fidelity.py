@@ -404,6 +404,28 @@ def test_fidelity_every_wsc_row_has_its_pronoun_marked() -> None:
                 assert words[at] == 'him,"' and '"Good for *him* ,"' in text
 
 
+# CB. text-to-text-transfer-transformer t5/evaluation/metrics.py mean_multiclass_f1 (DePT's src/metrics.py has the same):
+# sklearn's fbeta_score over labels=range(3), so that a class which is neither there nor answered counts 0.
+
+
+def test_fidelity_macro_f1_of_cb_is_over_all_three_classes() -> None:
+    from sklearn.metrics import fbeta_score
+
+    from results.metric_sums import sums_of
+
+    task = task_of("superglue/cb")
+    words = ["entailment", "contradiction", "neutral"]
+    for got, gold in (([0, 1, 1, 0], [0, 1, 0, 0]), ([0, 2, 1, 0], [0, 1, 0, 0]), ([0, 9, 1], [0, 1, 1])):
+        answered = [words[i] if i < 3 else "maybe" for i in got]
+        rows = [Prediction(str(i), a, words[g]) for i, (a, g) in enumerate(zip(answered, gold, strict=True))]
+        wanted = fbeta_score(gold, got, beta=1, labels=range(3), average="macro", zero_division=0)
+        found = score(task, protocol_of("lester"), rows)
+        assert found["f1_macro"] == pytest.approx(wanted)
+        assert found["mean"] == pytest.approx((found["accuracy"] + wanted) / 2)  # what Lester et al. report of CB
+        sums = sums_of("f1_macro", answered, [words[g] for g in gold], words)
+        assert sums is not None and float(sums.value(sums.terms.sum(0))) == pytest.approx(wanted)
+
+
 # 10. ADePT. The authors' peft/tuners/prompt_tuning_lora.py (their adaptive network): nn.Dropout(0.1) before the ReLU.
 
 
