@@ -1,15 +1,22 @@
-"""A finished run as a PEFT adapter: `python scripts/export.py run=<run_id> [to=<folder>]`.
+"""A finished run for others: `python scripts/export.py run=<run_id> [to=<folder>]` writes a PEFT adapter.
 
-Writes adapter_config.json and adapter_model.safetensors, which `peft.PeftModel.from_pretrained(model, folder)` loads
-with equal logits. Prompt tuning (pt, spot) exports on T5 and decoder-only models, deep prefixes on decoder-only models;
-what PEFT cannot express is refused with the reason.
+The folder has adapter_config.json, adapter_model.safetensors and a model card (README.md): what
+`peft.PeftModel.from_pretrained(model, folder)` loads and what may be pushed to the Hub as it is. It is written only if
+PEFT, on the plain model, gives the run's own log-probabilities; what PEFT cannot express is refused with the reason.
+Offsets by token (ADePT) on a decoder-only model come as a folded table beside it, embed_tokens.safetensors.
 
-    options: run=<id or its beginning>  to=<folder>  ledger=<folder>  cache=<folder>
+    python scripts/export.py run=<run_id> form=prompt_embeds rows.csv [to=<file>]
+
+writes, for each row of a file, what the model reads as vectors: [prompt; shifted tokens], as vLLM takes it. Lines of
+JSON with `prompt_embeds` (base64 of a saved tensor) beside the row (docs/finished_runs.md sends them).
+
+    options: run=<id or its beginning>  form=<peft|prompt_embeds>  to=<folder>  ledger=<folder>  cache=<folder>
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
-OPTIONS = {"run": "id", "to": "folder", "ledger": "folder", "cache": "folder"}
+OPTIONS = {"run": "id", "form": "peft|prompt_embeds", "to": "folder", "ledger": "folder", "cache": "folder"}
+LIMITS = {"float32": 1e-4, "bfloat16": 1.0, "float16": 0.1}  # of log-probabilities, which are about 10 in size
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,87 +39,65 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         given, rest = options_of(list(arguments), OPTIONS)
-        if "run" not in given or rest:
-            raise ValueError("give run=<run_id>; see --help")
+        form = given.get("form", "peft")
+        if "run" not in given or form not in ("peft", "prompt_embeds") or len(rest) != (form == "prompt_embeds"):
+            raise ValueError("give run=<run_id>, and with form=prompt_embeds a file of rows; see --help")
         root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
         finished = load_finished(root, given["run"], cache=given.get("cache"))
+        if form == "prompt_embeds":
+            from scripts.prompt_embeds import write
+
+            print(write(finished, Path(rest[0]).expanduser(), given.get("to")))
+            return 0
         folder = Path(given.get("to") or f"{finished.run.id}-peft").expanduser()
-        export(finished, folder)
+        worst = export(finished, folder)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"wrote {folder}; load it with peft.PeftModel.from_pretrained(model, {str(folder)!r})")
+    print(
+        f"wrote {folder}: PEFT's log-probabilities differ from the run's by {worst:.1e} at most; "
+        f"load it with peft.PeftModel.from_pretrained(model, {str(folder)!r})"
+    )
     return 0
 
 
-def export(finished: Any, folder: Path) -> None:
-    """Write the adapter of a finished run.
+def export(finished: Any, folder: Path) -> float:
+    """Write the adapter of a finished run; the largest difference in log-probability from the run itself.
 
     Raises:
-        ValueError: PEFT has no form for this method on this backbone.
+        ValueError: PEFT has no form for it, the one written is not the run's, or the folder holds something else.
     """
     from safetensors.torch import save_file
 
-    name, family = finished.record["method"], finished.config.backbone.family
-    if name in ("pt", "spot") and family in ("t5", "llama"):
-        config, rows = prompt(finished)
-    elif name == "prefix" and family == "llama":
-        config, rows = prefix(finished)
-    else:
-        raise ValueError(
-            f"run {finished.run.id} is method={name} on a {family} backbone, which PEFT's format cannot express "
-            "exactly; pt and spot export on t5 and llama, prefix on llama. Use method.safetensors and manifest.json"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    config.inference_mode = True
-    config.save_pretrained(str(folder))
-    save_file({"prompt_embeddings": rows.detach().float().contiguous().clone()}, folder / "adapter_model.safetensors")
+    from scripts.model_card import card
+    from scripts.peft_form import difference, form_of
 
-
-def base_settings(finished: Any) -> dict[str, Any]:
-    from peft import TaskType
-
-    backbone = finished.config.backbone
-    kinds = {"t5": TaskType.SEQ_2_SEQ_LM, "llama": TaskType.CAUSAL_LM}
-    return {"task_type": kinds[backbone.family], "base_model_name_or_path": backbone.hub or backbone.name}
-
-
-def prompt(finished: Any) -> tuple[Any, Any]:
-    """Prompt vectors in front of the (encoder's) input: one sub-module, not PEFT's default of two on T5."""
-    from peft import PromptTuningConfig
-
-    facts, rows = finished.tuned.backbone.facts, finished.tuned.method.prompt
-    config = PromptTuningConfig(
-        **base_settings(finished), num_virtual_tokens=len(rows), token_dim=facts.width, num_layers=facts.layers,
-        num_attention_heads=facts.heads, num_transformer_submodules=1,
-    )  # fmt: skip
-    return config, rows
-
-
-def prefix(finished: Any) -> tuple[Any, Any]:
-    """Keys and values of every layer in PEFT's order (position; layer; key, value; head; channel).
-
-    PEFT counts the text's positions from l on and ours from 0; rotary attention sees only differences, so turning the
-    prefix's keys on by l positions makes both the same.
-    """
-    import torch
-    from peft import PrefixTuningConfig
-    from transformers.models.llama.modeling_llama import rotate_half
-
-    backbone, method = finished.tuned.backbone, finished.tuned.method
-    facts, length = backbone.facts, method.prefix_length
-    place = torch.tensor([[length]], device=backbone.device)
-    cosine, sine = backbone.model.model.rotary_emb(torch.zeros(1, 1, facts.width, device=backbone.device), place)
-    parts = []
-    for layer in range(facts.layers):
-        keys, values = (pair[0] for pair in method.prefix("decoder", layer, 1))  # (l, kv_heads, head_dim)
-        parts += [keys * cosine[0] + rotate_half(keys) * sine[0], values]
-    rows = torch.stack(parts, 1).flatten(1)
-    config = PrefixTuningConfig(
-        **base_settings(finished), num_virtual_tokens=length, num_layers=facts.layers,
-        token_dim=facts.kv_heads * facts.head_dim, num_attention_heads=facts.kv_heads, num_transformer_submodules=1,
-    )  # fmt: skip
-    return config, rows
+    if folder.exists() and any(folder.iterdir()) and not (folder / "adapter_config.json").exists():
+        raise ValueError(f"{folder} is there already and is no adapter; give another folder with to=")
+    form = form_of(finished)
+    made = folder.with_name(folder.name + ".part")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        form.config.inference_mode = True
+        form.config.save_pretrained(str(made))
+        tensors = {name: t.detach().float().cpu().contiguous().clone() for name, t in form.tensors.items()}
+        save_file(tensors, made / "adapter_model.safetensors")
+        if form.table is not None:
+            save_file({"weight": form.table.cpu().contiguous().clone()}, made / "embed_tokens.safetensors")
+        worst = difference(finished, made)
+        limit = LIMITS[str(finished.tuned.backbone.dtype).removeprefix("torch.")]
+        if not worst <= limit:
+            raise ValueError(
+                f"PEFT on {finished.config.backbone.name} does not do what run {finished.run.id} does: "
+                f"log-probabilities differ by {worst:.2g} (allowed: {limit:.0e}); nothing was written"
+            )
+        (made / "README.md").write_text(card(finished, form, worst), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return worst
 
 
 if __name__ == "__main__":

@@ -205,24 +205,29 @@ class Answerer:
         found: dict[str, Any] = {"answers": [""]} if task.kind in ("qa", "cloze") else {}
         return found | ({self.label: task.labels[0]} if self.label and task.labels else {})
 
+    def encoded(self, examples: Sequence[Any]) -> list[Any]:
+        """Examples as the model reads them."""
+        from runners.assemble import capped_length, ends_answers
+        from tasks.encode import encode
+        from tasks.rows import tag_names
+
+        return encode(
+            examples,
+            self.tuned.backbone.tokenizer,
+            family=self.config.backbone.family,
+            max_source_length=capped_length(self.config),
+            answer_eos=ends_answers(self.config),
+            tag_names=tag_names(self.config.task) if self.config.task.kind == "tagging" else (),
+        )
+
     def answers(self, examples: Sequence[Any]) -> list[tuple[Any, dict[str, float]]]:
         """Answer and label probabilities (by the label's own word) of some examples."""
         import torch
 
-        from runners.assemble import capped_length, ends_answers
         from runners.evaluate import Split
-        from tasks.encode import encode
-        from tasks.rows import tag_names
 
         task, backbone = self.config.task, self.tuned.backbone
-        encoded = encode(
-            examples,
-            backbone.tokenizer,
-            family=self.config.backbone.family,
-            max_source_length=capped_length(self.config),
-            answer_eos=ends_answers(self.config),
-            tag_names=tag_names(task) if task.kind == "tagging" else (),
-        )
+        encoded = self.encoded(examples)
         split = Split("lines", examples, encoded)  # type: ignore[arg-type]
         with torch.inference_mode():
             told = self.evaluator.answer(split, range(len(examples)))

@@ -124,7 +124,23 @@ def test_an_exported_run_has_equal_logits_in_peft(choice: tuple[str, ...], tmp_p
 def test_what_peft_cannot_express_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_here(tmp_path, "method=dept")
     assert export.main([f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]) == 2
-    assert "cannot express" in capsys.readouterr().err
+    assert "offset to every source token by its position" in capsys.readouterr().err
+
+
+def test_prompt_embeds_of_rows_come_as_a_server_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import base64
+
+    run_here(tmp_path, "method=dept", "runner.max_steps=2")
+    (tmp_path / "rows.csv").write_text("question,passage\nis it so,it is so\n")
+    where = [f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}", f"to={tmp_path / 'embeds.jsonl'}"]
+    assert export.main([*where, "form=prompt_embeds", str(tmp_path / "rows.csv")]) == 0
+    (line,) = (tmp_path / "embeds.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    vectors = torch.load(io.BytesIO(base64.b64decode(row.pop("prompt_embeds"))), weights_only=True)
+    assert row == {"question": "is it so", "passage": "it is so"}
+    assert vectors.shape[1] == 64 and len(vectors) > record(tmp_path)["config"]["method"]["prompt_length"]
+    assert export.main([where[0], where[1], "form=prompt_embeds"]) == 2
+    assert "a file of rows" in capsys.readouterr().err
 
 
 def test_doctor_takes_one_batch_of_every_grid_point(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,7 +160,7 @@ def on_the_run(words: list[str], world: World) -> None:
     if words[0].endswith("evaluate.py"):
         more += ["data=fixture"]
     code, said = inside([*words, *more], world.root, feed="is it so\tit is so\n")
-    assert code == 0 and said.strip() or any(w.startswith("to=") for w in words), said
+    assert code == 0 and (said.strip() or any(w.startswith("to=") for w in words)), said
 
 
 def started(words: list[str], world: World) -> None:

@@ -1,0 +1,57 @@
+"""The model card of an exported run: what it is, what it scored on what, what was noted, how to load it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LOADED = """```python
+from peft import PeftModel
+from transformers import {auto}
+{more}
+model = {auto}.from_pretrained({base!r})
+{table}model = PeftModel.from_pretrained(model, "FOLDER")
+```"""
+TABLE = """table = load_file("FOLDER/embed_tokens.safetensors")["weight"]  # the method's offsets, folded in
+model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table))
+"""
+
+
+def card(finished: Any, form: Any, worst: float) -> str:
+    """Markdown with the Hub's header."""
+    record, config = finished.record, finished.config
+    split, metric = record["primary_split"], record["primary_metric"]
+    value = record["metrics"][split][metric]
+    base = config.backbone.hub or config.backbone.name
+    rows = ((record.get("data") or {}).get("rows") or {}).get(split)
+    size = f" ({rows:,} rows)" if rows else ""
+    notes = [v["message"] for v in record.get("verdicts") or [] if v["level"] in ("warning", "note")]
+    if (record.get("data") or {}).get("source") == "fixture":
+        notes.insert(0, "made from fixture rows (a smoke run): its score means nothing")
+    auto = "AutoModelForSeq2SeqLM" if config.backbone.family == "t5" else "AutoModelForCausalLM"
+    table = TABLE if form.table is not None else ""
+    more = "import torch\nfrom safetensors.torch import load_file\n" if table else ""
+    header = ["library_name: peft", *([f"base_model: {config.backbone.hub}"] if config.backbone.hub else [])]
+    return "\n".join(
+        [
+            "---",
+            *header,
+            "tags:",
+            "- soft-prompt-bench",
+            f"- {record['method']}",
+            "---",
+            "",
+            f"# {record['method']} on {record['task']} with {config.backbone.name}",
+            "",
+            f"- {metric} {100 * value:.1f} on {split}{size}, one run, seed {record['seed']}",
+            f"- {record['trainable_parameters']:,} trained parameters; {config.runner.max_steps} steps of "
+            f"{config.runner.batch_size}; protocol {config.protocol.name}, fidelity {config.fidelity}",
+            f"- run {finished.run.id} of soft-prompt-bench; PEFT {form.config.peft_type.value}",
+            f"- exported with PEFT's log-probabilities within {worst:.1e} of the run's own",
+            "",
+            *(["Noted of the run:", "", *[f"- {note}" for note in notes], ""] if notes else []),
+            LOADED.format(auto=auto, base=base, table=table, more=more),
+            "",
+            "Texts must be written as in training: `python scripts/predict.py` of soft-prompt-bench does that.",
+            "",
+        ]
+    )

@@ -1,0 +1,69 @@
+"""What a decoder-only model reads of each row, as vectors: for servers that take `prompt_embeds` (vLLM)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.llama import offset_rows
+from tasks.encode import Encoded
+
+
+def write(finished: Any, source: Path, to: str | None) -> str:
+    """Lines of JSON, a row and its `prompt_embeds`; says what was written.
+
+    Raises:
+        ValueError: the run cannot be served so, or a row lacks columns.
+    """
+    from results.files import write_text
+    from scripts.predict import Answerer
+    from tasks.reading import read_rows
+
+    refuse(finished)
+    rows, answerer = read_rows(source), Answerer(finished)
+    encoded = answerer.encoded([answerer.of_row(row, f"row {i}") for i, row in enumerate(rows, start=1)])
+    lines = [
+        json.dumps({**row, "prompt_embeds": packed(vectors(finished, example))}, ensure_ascii=False)
+        for row, example in zip(rows, encoded, strict=True)
+    ]
+    place = Path(to or f"{finished.run.id}-prompt_embeds.jsonl").expanduser()
+    write_text(place, "".join(line + "\n" for line in lines))
+    return f"wrote {place}: {len(lines)} rows of {finished.tuned.backbone.facts.width} wide vectors"
+
+
+def refuse(finished: Any) -> None:
+    """Raises ValueError where vectors in front of a plain model are not the whole of what the run does."""
+    from scripts.peft_form import Inexpressible
+
+    tuned, run = finished.tuned, finished.run.id
+    if finished.config.backbone.family != "llama":
+        raise Inexpressible(f"run {run}: prompt_embeds are for decoder-only models, this backbone is not one")
+    if tuned.backbone.changed or tuned.inputs is not tuned.method:
+        raise Inexpressible(f"run {run}: method={finished.record['method']} works inside the model, not in front of it")
+    generated = tuned.inputs.offset_generated and tuned.inputs.token_offset(tuned.backbone.table[:1]) is not None
+    if generated:
+        raise Inexpressible(
+            f"run {run}: method={finished.record['method']} shifts every token that is generated too, which a server "
+            "does not; export it for PEFT with its folded table"
+        )
+
+
+@torch.inference_mode()
+def vectors(finished: Any, example: Encoded) -> Tensor:
+    """[prompt; shifted source tokens] of one example, (m + S, d)."""
+    backbone, inputs = finished.tuned.backbone, finished.tuned.inputs
+    batch = backbone.collate([example]).to(backbone.device)
+    return inputs(backbone.source(batch, offset_rows(batch, inputs, 0)))[0][0].cpu()
+
+
+def packed(tensor: Tensor) -> str:
+    """A tensor as vLLM takes it: base64 of what torch.save writes."""
+    buffer = io.BytesIO()
+    torch.save(tensor.clone(), buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
