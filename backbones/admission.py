@@ -61,7 +61,7 @@ def compared(backbone: Backbone) -> dict[str, Any]:
     backbone.eval()
     try:
         with torch.inference_mode():
-            found = compare_encoder(backbone) if backbone.facts.family == "encoder" else compare_text(backbone)
+            found = compare_text(backbone) if backbone.facts.traits.writes else compare_encoder(backbone)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the model's code raises, it cannot be used here

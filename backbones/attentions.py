@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from methods.base import stacks_of
+from tasks.families import Family
 
 WATCHED = "watched"
 _CALLS: list[tuple[nn.Module, Tensor, Tensor, Tensor]] = []
@@ -92,7 +93,7 @@ def places_of(backbone: Any) -> list[Place]:
     finally:
         _CALLS.clear()
     paths = {id(module): path for path, module in model.named_modules()}
-    found = [_place(model, paths[id(module)], module, facts.family) for module, *_ in calls]
+    found = [_place(model, paths[id(module)], module, facts.traits) for module, *_ in calls]
     wanted = [(stack, index) for stack, depth in stacks_of(facts).items() for index in range(depth)]
     name = f"{type(model).__name__} (backbone {backbone.config.name!r})"
     if sorted((p.stack, p.index) for p in found) != sorted(wanted):
@@ -118,12 +119,11 @@ def places_of(backbone: Any) -> list[Place]:
 def _forward(backbone: Any) -> None:
     ids = torch.tensor([[5, 6]], device=backbone.device)
     more = {"decoder_input_ids": torch.tensor([[5, 6, 7]], device=backbone.device)}
-    backbone.model(input_ids=ids, **(more if backbone.facts.family == "t5" else {}))
+    backbone.model(input_ids=ids, **(more if backbone.facts.traits.encoder_decoder else {}))
 
 
-def _place(model: Any, path: str, attention: nn.Module, family: str) -> Place:
+def _place(model: Any, path: str, attention: nn.Module, family: Family) -> Place:
     """The layer is the module at the first number of the attention's path, as in ``encoder.block.3.layer.0``."""
     found = re.match(r"(?:.*?\.)?(\d+)(?=\.)", path)
     owner, index = (path[: found.end()], int(found[1])) if found else (path, 0)
-    stack = "encoder" if family == "encoder" or (family == "t5" and path.startswith("encoder.")) else "decoder"
-    return Place(stack, index, model.get_submodule(owner), attention)
+    return Place(family.stack_of(path), index, model.get_submodule(owner), attention)

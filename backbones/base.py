@@ -277,9 +277,8 @@ class Backbone(nn.Module):
         raise self._cannot("tag")
 
     def _cannot(self, what: str) -> TypeError:
-        able = {"t5": "losses, rank, generate", "llama": "losses, rank, generate", "encoder": "losses, classify, tag"}
         return TypeError(
-            f"a backbone of family {self.facts.family!r} cannot {what}; it can {able[self.facts.family]}. "
+            f"a backbone of family {self.facts.family!r} cannot {what}; it can {', '.join(self.facts.traits.asks)}. "
             "Choose another backbone or another scoring (protocol)."
         )
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from backbones.config import BackboneConfig, Facts
-from backbones.families import facts_from
+from backbones.model_types import facts_from
+from tasks.families import Family
 
-AUTO_CLASS: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "llama": AutoModelForCausalLM, "encoder": AutoModel}
+
+def auto_class(family: Family) -> Any:
+    """The class of transformers that loads a family's checkpoints."""
+    return getattr(transformers, family.loader)
 
 
 def hf_config(config: BackboneConfig) -> PreTrainedConfig:
@@ -28,7 +33,7 @@ def hf_config(config: BackboneConfig) -> PreTrainedConfig:
             "deberta-v2), so its shapes cannot be built without its weights."
         )
     facts = config.sizes()
-    sizes = {"t5": _t5, "llama": _llama, "encoder": _encoder}[config.family](facts)
+    sizes = _SIZES[config.family](facts)
     return AutoConfig.for_model(model_type, **{**sizes, **options})
 
 
@@ -71,13 +76,16 @@ def _encoder(facts: Facts) -> dict[str, Any]:
     }
 
 
+_SIZES = {"t5": _t5, "llama": _llama, "encoder": _encoder}
+
+
 def random_model(config: BackboneConfig, seed: int, attention: str, dtype: torch.dtype) -> nn.Module:
     """A model of the YAML's shapes with seeded random weights (the global random state is left as it was)."""
     shapes = hf_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AUTO_CLASS[config.family].from_config(shapes, attn_implementation=attention, dtype=dtype)
-        if config.family == "t5" and config.architecture.get("tie_word_embeddings") is False:
+        model = auto_class(config.traits).from_config(shapes, attn_implementation=attention, dtype=dtype)
+        if config.traits.encoder_decoder and config.architecture.get("tie_word_embeddings") is False:
             # T5 v1.1 has a head of its own; transformers ties T5 whenever it has no checkpoint that says otherwise
             weight = torch.randn(model.lm_head.weight.shape, dtype=dtype) * shapes.d_model**-0.5
             model.lm_head.weight = nn.Parameter(weight)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from backbones.families import FAMILIES, facts_from, family_of, refuse_other_family
+from backbones.model_types import facts_from, family_of, refuse_other_family
+from tasks.families import FAMILIES, Family, family
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Facts:
     dropout: float = 0.0
     parameters: int = 0
     embedding: int = 0
+
+    @property
+    def traits(self) -> Family:
+        """What its family can do."""
+        return family(self.family)
+
+    @property
+    def stacks(self) -> dict[str, int]:
+        """The stacks of layers with self-attention, each with its depth."""
+        return dict(zip(self.traits.stacks, (self.layers, self.decoder_layers), strict=False))
 
     def at_input(self) -> Facts:
         """The facts as an input-level method sees them: d is the width of the embeddings it stands among."""
@@ -95,7 +106,7 @@ class BackboneConfig:
     """
 
     name: str = "unnamed"
-    family: str = field(default="llama", metadata={"wanted": "one of t5, llama, encoder"})
+    family: str = field(default="llama", metadata={"wanted": f"one of {', '.join(FAMILIES)}"})
     facts: dict[str, Any] = field(default_factory=dict, metadata={"wanted": "number >= 0"})
     architecture: dict[str, Any] = field(default_factory=dict)  # model_type and further keys of the HF config
     hub: str | None = None
@@ -111,6 +122,11 @@ class BackboneConfig:
     licence: str = ""
     description: str = ""
     version: int = 1
+
+    @property
+    def traits(self) -> Family:
+        """What its family can do."""
+        return family(self.family)
 
     def sizes(self) -> Facts:
         """The facts as a typed value; where the YAML has none, read from the model's config.json.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone
 from backbones.batch import Batch, pad
 from backbones.config import BackboneConfig
-from backbones.families import POSITIONS_BEHIND_PADDING
+from backbones.model_types import POSITIONS_BEHIND_PADDING
 from methods.base import InputMethod
 from methods.source import Source
 

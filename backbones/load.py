@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import torch
 from torch import nn
 
 from backbones.base import Backbone
-from backbones.build import AUTO_CLASS, facts_of, random_model
+from backbones.build import auto_class, facts_of, random_model
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError, first_line
-from backbones.families import refuse_other_family
+from backbones.model_types import refuse_other_family
 from backbones.package import packaged_folder
 from backbones.tiny_tokenizer import tiny_tokenizer
 
 # the tasks' errors and short probe of the Hub; no task comes with them
 from tasks.errors import DataError, SourceUnavailable
+from tasks.families import Family
 from tasks.sources import hub_reachable
 
 HUB_PROBE_SECONDS = 2.0
@@ -60,12 +62,12 @@ def load_backbone(
     refuse_tokenizer(config, tokenizer, model)
     if head in ("sequence", "choice"):
         refuse_last_class_token(config, tokenizer)
-    family = _family_class(config.family)
-    if config.family == "encoder":
+    engine = _engine(config.traits)
+    if not config.traits.writes:
         bare = any(name.startswith("pooler.") for name in missing)
-        backbone = family(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed, random_pooler=bare)
+        backbone = engine(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed, random_pooler=bare)
     else:
-        backbone = family(model, tokenizer, config)
+        backbone = engine(model, tokenizer, config)
     return backbone.to(device)
 
 
@@ -78,7 +80,7 @@ def load_tokenizer(config: BackboneConfig, cache_root: str | Path) -> Any:
     if config.tiny:
         return tiny_tokenizer(config.tiny["tokenizer"])
     if config.random_weights:
-        return tiny_tokenizer({"t5": "t5", "llama": "llama", "encoder": "bert"}[config.family])
+        return tiny_tokenizer(config.traits.face)
     from transformers import AutoTokenizer
 
     tokenizer = _try(
@@ -138,7 +140,7 @@ def refuse_tokenizer(config: BackboneConfig, tokenizer: Any, model: Any) -> None
             f"({', '.join(f'{name} {at}' for name, at in outside.items())}); this tokenizer belongs to another model, "
             "or the model was saved before its embeddings were resized."
         )
-    if config.family != "encoder" and special["eos"] is None and config.text.answer_eos:
+    if config.traits.writes and special["eos"] is None and config.text.answer_eos:
         raise BackboneError(
             f"backbone {config.name!r}: its tokenizer has no token that ends an answer; set one (eos_token in its "
             "tokenizer_config.json), or backbone.text.answer_eos=false."
@@ -147,7 +149,7 @@ def refuse_tokenizer(config: BackboneConfig, tokenizer: Any, model: Any) -> None
 
 def refuse_precision(config: BackboneConfig, dtype: torch.dtype) -> None:
     """Refuse T5 in float16: its activations leave float16's range (65,504) and turn to NaN."""
-    if config.family == "t5" and dtype == torch.float16:
+    if not config.traits.half and dtype == torch.float16:
         raise ValueError(
             f"backbone {config.name!r} in fp16: T5 was trained in bfloat16 and its feed-forward activations leave "
             "float16's range (65,504), which gives NaN. Allowed: runner.precision=fp32 or bf16."
@@ -175,18 +177,11 @@ def check_facts(config: BackboneConfig, model: nn.Module) -> None:
         )
 
 
-def _family_class(family: str) -> type[Any]:
-    if family == "llama":
-        from backbones.llama import Llama
-
-        return Llama
-    if family == "t5":
-        from backbones.t5 import T5
-
-        return T5
-    from backbones.encoder import Encoder
-
-    return Encoder
+def _engine(family: Family) -> type[Any]:
+    """The class that runs a family."""
+    module, name = family.engine.split(".")
+    found: type[Any] = getattr(import_module(f"backbones.{module}"), name)
+    return found
 
 
 def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -> tuple[nn.Module, set[str]]:
@@ -195,7 +190,7 @@ def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -
         seed = int((config.tiny or {}).get("seed", 0))
         return _with_attention(lambda attention: random_model(config, seed, attention, dtype), config), set()
     refuse_other_family(_settings(config, cache_root), config.family, config.name)
-    cls = AUTO_CLASS[config.family]
+    cls = auto_class(config.traits)
     options = {"dtype": dtype, "output_loading_info": True}
 
     def load(attention: str) -> Any:

@@ -83,7 +83,7 @@ def position_limit(model: nn.Module, facts: Any) -> int:
     A table of positions ends; frequencies that change with the longest row of a batch (rotary types `dynamic` and
     `longrope`) would let one row change another one's answer.
     """
-    if facts.family != "llama":
+    if not facts.traits.continues:
         return 0
     settings: Any = model.config
     rope = getattr(settings, "rope_parameters", None) or {}

@@ -181,7 +181,7 @@ class PeftPrefix(LayerMethod):
         if init_rows is not None:
             raise ValueError("Prefix tuning has no prompt vectors; init_rows cannot be given (init: null).")
         self.prefix_length, self.kv_heads, self.head_dim = prefix_length, facts.kv_heads, facts.head_dim
-        self.stack = "encoder" if facts.family == "encoder" else "decoder"
+        self.stack = list(facts.stacks)[-1]
         settings = PrefixTuningConfig(
             num_virtual_tokens=prefix_length,
             token_dim=facts.kv_heads * facts.head_dim,

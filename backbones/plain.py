@@ -29,7 +29,7 @@ def plain_logits(backbone: Backbone, source: Tensor, fed: Tensor, front: Tensor 
     """
     model, count = backbone.model, len(fed)
     options: dict[str, Any]
-    if backbone.facts.family == "t5":
+    if backbone.facts.traits.encoder_decoder:
         start = fed.new_full((count, 1), int(model.config.decoder_start_token_id))
         options = _inputs(backbone, source, front, count) | {"decoder_input_ids": torch.cat([start, fed], 1)}
         return model(**options, use_cache=False).logits.float()

@@ -30,6 +30,7 @@ from backbones.deberta import prefix_deberta
 from backbones.masks import follow_layout
 from backbones.prefix_proof import answers, prove
 from methods.base import LayerMethod
+from tasks.families import Family
 
 NAME, NAME_EAGER = "prefixed", "prefixed_eager"
 
@@ -118,10 +119,10 @@ class Summaries:
     The mask belongs to the latest forward: with gradient checkpointing, call backward before the next forward.
     """
 
-    def __init__(self, family: str, gate_source: str) -> None:
+    def __init__(self, family: Family, gate_source: str) -> None:
         if gate_source not in ("auto", "first_token", "mean"):
             raise ValueError(f"method.gate_source={gate_source!r} is not one of auto, first_token, mean.")
-        self.first_token = gate_source == "first_token" or (gate_source == "auto" and family == "encoder")
+        self.first_token = gate_source == "first_token" or (gate_source == "auto" and not family.writes)
         self.mask: Tensor | None = None
         self.given: Tensor | None = None  # (B, d), T5 decoder
 
@@ -153,7 +154,7 @@ def attach(backbone: Backbone, method: LayerMethod) -> None:
     Raises:
         ValueError: a prefix cannot enter this architecture, in every layer and with no other effect.
     """
-    model, family, training = backbone.model, backbone.facts.family, backbone.training
+    model, family, training = backbone.model, backbone.facts.traits, backbone.training
     backbone.eval()
     before = answers(backbone).detach()
     if model.config.model_type.startswith("deberta"):
@@ -174,5 +175,5 @@ def attach(backbone: Backbone, method: LayerMethod) -> None:
     prove(backbone, slots, before)
     backbone.train(training)
     backbone.summaries = summaries
-    if family == "encoder" and method.position_shift:
+    if not family.writes and method.position_shift:
         backbone.position_offset = method.prefix_length

@@ -41,7 +41,7 @@ def answers(backbone: Any) -> Tensor:
 
     top = backbone.facts.vocab - 1
     ids = [[min(token, top) for token in row] for row in ROWS]
-    if backbone.facts.family == "encoder":
+    if not backbone.facts.traits.writes:
         rows = [
             Row(str(i), label=0, segments=[r], token_types=[[0] * len(r)], tags=[0] * len(r)) for i, r in enumerate(ids)
         ]

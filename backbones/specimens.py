@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from backbones.build import auto_class
 from backbones.tiny_tokenizer import tiny_tokenizer
+from tasks.families import family
 
 WINDOW = 8
 
@@ -191,15 +193,12 @@ def settings_of_specimen(specimen: Specimen) -> Any:
 
 def specimen_model(name: str, seed: int = 0) -> nn.Module:
     """The model, with weights from one seed (the global random state is left as it was)."""
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
     specimen = SPECIMENS[name]
-    classes: dict[str, Any] = {"llama": AutoModelForCausalLM, "t5": AutoModelForSeq2SeqLM, "encoder": AutoModel}
-    if specimen.model_type == "llama":
-        classes["encoder"] = AutoModelForCausalLM
+    causal = specimen.model_type == "llama"  # whatever family it is asked for as
+    loader = auto_class(family("llama" if causal else specimen.family))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = classes[specimen.family].from_config(settings_of_specimen(specimen))
+        model = loader.from_config(settings_of_specimen(specimen))
         for path, parameter in model.named_parameters():
             _redraw(path, parameter)
     model.tie_weights()
@@ -224,5 +223,5 @@ def save_specimen(name: str, folder: str | Path, seed: int = 0) -> Path:
 
         ByT5Tokenizer().save_pretrained(folder)
     else:
-        tiny_tokenizer({"t5": "t5", "llama": "llama", "encoder": "bert"}[specimen.family]).save_pretrained(folder)
+        tiny_tokenizer(family(specimen.family).face).save_pretrained(folder)
     return folder

@@ -95,7 +95,7 @@ class HeadOnly(WeightLevel):
     @classmethod
     def check(cls, options: dict[str, Any], facts: Facts) -> list[str]:
         """There must be a head."""
-        if facts.family != "encoder":
+        if facts.traits.writes:
             return [f"method=head_only: a backbone of family {facts.family} has no task head; choose an encoder."]
         return []
 
@@ -121,7 +121,7 @@ class BitFit(WeightLevel):
     def count(cls, options: dict[str, Any], facts: Facts) -> int:
         """The sum of those layers' output widths (BERT-base: 12 (7 d + ffn) + d)."""
         total = sum(shape.outputs * shape.count for shape in shapes(facts).values())
-        norms = (2 * facts.layers + 1) * facts.width if facts.family == "encoder" else 0
+        norms = (2 * facts.layers + 1) * facts.width if not facts.traits.writes else 0
         return total + norms
 
     def place(self, backbone: Backbone) -> Iterator[tuple[str, nn.Parameter]]:
@@ -138,7 +138,7 @@ class BitFit(WeightLevel):
             if not (merged and name in ("q", "k", "v")):
                 for path, module in find(model, facts.family, name):
                     yield path, module, int(module.out_features)  # type: ignore[arg-type]
-        if facts.family == "encoder":
+        if not facts.traits.writes:
             for path, module in model.named_modules():
                 if path.endswith("LayerNorm") and "rel_embeddings" not in path:
                     yield path, module, int(module.weight.numel())  # type: ignore[operator, union-attr]

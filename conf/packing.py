@@ -18,13 +18,12 @@ OWN = (
     "runner.checkpoint_every", "runner.checkpoint_seconds", "runner.evaluate_untrained",
 )  # fmt: skip
 SHARED_OPTIONS = ("target", "max_source_length", "row_alignment")  # of the method
-FAMILIES = ("t5", "llama")
 
 
 def pack_key(resolved: Mapping[str, Any], config: Config) -> str | None:
     """Points with equal keys may be packed; None = this one runs alone."""
     method = config.method
-    if config.backbone.family not in FAMILIES or not capabilities(method).packs:
+    if not config.backbone.traits.packs or not capabilities(method).packs:
         return None
     values = {key: value for key, value in flatten(resolved) if not _is_own(key)}
     values |= {f"method.{key}": method.get(key) for key in SHARED_OPTIONS}

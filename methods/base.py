@@ -56,6 +56,14 @@ class Facts(Protocol):
         """T5's decoder layers, 0 elsewhere."""
 
     @property
+    def stacks(self) -> dict[str, int]:
+        """Stacks of layers with self-attention and their depths: encoder, decoder, or both."""
+
+    @property
+    def traits(self) -> Any:
+        """What the family can do: `writes`, `encoder_decoder`, `continues` (tasks/families.py)."""
+
+    @property
     def dropout(self) -> float:
         """The backbone's hidden dropout probability."""
 
@@ -309,9 +317,7 @@ class LayerMethod(Method):
 
 def stacks_of(facts: Facts) -> dict[str, int]:
     """The attention stacks that a deep prefix enters, with their depths."""
-    if facts.family == "t5":
-        return {"encoder": facts.layers, "decoder": facts.decoder_layers}
-    return {"decoder": facts.layers} if facts.family == "llama" else {"encoder": facts.layers}
+    return facts.stacks
 
 
 def prompt_parameter(

@@ -36,7 +36,7 @@ class _Contexts(Method):
     def check(cls, options: dict[str, Any], facts: Facts) -> list[str]:
         """T5's encoder and decoder have tokens of one context each."""
         said = unknown(cls.targets_of(options))
-        if facts.family == "t5":
+        if facts.traits.encoder_decoder:
             said.append(
                 "on T5 source and answer tokens pass through different layers, so that weights by context would be the "
                 "plain method: use method=lora, bitfit or ia3, or another family."

@@ -50,7 +50,7 @@ class PASTA(Method):
         """Encoders alone have special tokens around texts."""
         o = cls.complete(options)
         said = []
-        if facts.family != "encoder":
+        if facts.traits.writes:
             said.append(
                 f"method=pasta adds to the special tokens around texts; a backbone of family {facts.family} has none: "
                 "choose an encoder (bert_base, roberta_base, ...)."

@@ -90,7 +90,7 @@ class Prefix(LayerMethod):
         if o["prefix_dropout"] is not None and not 0 <= o["prefix_dropout"] < 1:
             said.append(f"method.prefix_dropout={o['prefix_dropout']}: must be from 0 up to, not at, 1.")
         longest = getattr(facts, "max_positions", 0)
-        if facts.family == "encoder" and o["position_shift"] and 0 < longest <= o["prefix_length"]:
+        if not facts.traits.writes and o["position_shift"] and 0 < longest <= o["prefix_length"]:
             said.append(
                 f"method.prefix_length={o['prefix_length']} with position_shift=true leaves no position for the text: "
                 f"the backbone has {longest}. Shorten the prefix or set method.position_shift=false."

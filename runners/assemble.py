@@ -69,14 +69,14 @@ def problems_of(config: Config) -> list[str]:
         found.append(f"method={config.method['name']} has a class, but its YAML says capabilities.trains=false")
     init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
     deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
-    if deep_from_text and (facts.family != "llama" or network != "none"):
+    if deep_from_text and (not facts.traits.continues or network != "none"):
         found.append(
             f"method.init={init}: a deep prefix starts from the keys and values of real tokens on decoder-only models "
             f"without a network (family {facts.family}, reparameterisation {network} here); set method.init=random"
         )
     if config.runner.precision not in DTYPES:
         found.append(f"runner.precision={config.runner.precision!r} is not one of {', '.join(DTYPES)}")
-    elif config.runner.precision == "fp16" and facts.family == "t5":
+    elif config.runner.precision == "fp16" and not facts.traits.half:
         found.append(
             "runner.precision=fp16 with T5: its activations overflow in half precision and the loss becomes NaN; "
             "use bf16 or fp32"
@@ -222,7 +222,7 @@ def admitted_backbone(config: Config, dtype: torch.dtype, device: torch.device |
 
 def head_of(config: Config) -> tuple[str | None, int | None]:
     """(kind of head, number of outputs) that an encoder needs for the task; (None, None) elsewhere."""
-    if config.backbone.family != "encoder":
+    if config.backbone.traits.writes:
         return None, None
     kinds = {"tagging": ("token", len(tag_names(config.task)) if config.task.kind == "tagging" else 0)}
     kinds |= {"regression": ("sequence", 1), "multiple_choice": ("choice", 1)}

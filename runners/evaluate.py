@@ -19,6 +19,7 @@ from tasks.config import ProtocolConfig, TaskConfig
 from tasks.encode import AnswerEncoder, Encoded, word_tags
 from tasks.encoded import EncodedSplit
 from tasks.examples import Example
+from tasks.families import family as traits_of
 from tasks.metrics import Prediction, score
 from tasks.scoring import answer_scores
 
@@ -76,7 +77,7 @@ class IncompleteEvaluation(RuntimeError):
 
 def answering(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
     """How a model of this family answers: `rank`, `generate`, `classify` or `tag`."""
-    if family == "encoder":
+    if not traits_of(family).writes:
         return "tag" if task.kind == "tagging" else "classify"
     ranked = task.kind in ("classification", "multiple_choice", "cloze") and protocol.scoring == "rank"
     return "rank" if ranked else "generate"

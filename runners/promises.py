@@ -22,6 +22,7 @@ from methods.pt import PT
 from methods.source import Source
 from runners.packed_inputs import PackedInputs
 from tasks.encode import Encoded
+from tasks.families import family as traits_of
 
 WITHIN = 2e-4  # of rounding; the tiny models' scores are of the order of ten
 EOS = {"llama": 1, "t5": 1, "encoder": 5}
@@ -88,21 +89,21 @@ def examples(family: str, lengths: tuple[int, ...] = (9, 3, 14, 6), seed: int = 
     eos, found = EOS[family], []
     for index, length in enumerate(lengths):
         ids = torch.randint(10, 1000, (length,), generator=generator).tolist()
-        if family == "encoder":
+        if not traits_of(family).writes:
             half = length // 2
             row = [4, *ids[:half], eos, *ids[half:], eos]
             types = [0] * (half + 2) + [1] * (length - half + 1)
             found.append(Encoded(str(index), label=index % 3, segments=[row], token_types=[types]))
             continue
         choices = [[40, eos], [40, 41, eos], [40, 42, 43, 44, eos], [50, eos]]
-        source = [*ids, eos] if family == "t5" else [2, *ids]
+        source = [*ids, eos] if traits_of(family).closes_source else [2, *ids]
         found.append(Encoded(str(index), source, choices[index % 4], choices[: 4 - index % 2], index % 3))
     return found
 
 
 def answers(tuned: Tuned, chosen: list[Encoded], fill: int | None = None) -> Tensor:
     """Candidate scores or class logits; `fill` writes another token under the padding."""
-    encoder = tuned.backbone.facts.family == "encoder"
+    encoder = not tuned.backbone.facts.traits.writes
     batch = tuned.backbone.collate(chosen, candidates=not encoder)
     if fill is not None:
         batch.source = batch.source.masked_fill(batch.source_mask == 0, fill)
@@ -130,7 +131,7 @@ def acts(subject: Subject) -> str | None:
     rows = examples(subject.family)
     with only_method(one := subject.made(stir=False)), only_method(other := subject.made()):
         same = far(answers(one, rows), answers(other, rows)) is None
-    alone = subject.family == "encoder" and not subject.count  # the head alone
+    alone = not traits_of(subject.family).writes and not subject.count  # the head alone
     return "answers stay the same when every tensor of the method is moved" if same and not alone else None
 
 
@@ -203,7 +204,7 @@ def padding(subject: Subject) -> str | None:
 
 @promise("target", "changing the target changes nothing that is read before it")
 def target(subject: Subject) -> str | None:
-    if subject.family == "encoder":
+    if not traits_of(subject.family).writes:
         rows = examples(subject.family)
         other = [replace(e, label=(e.label or 0) + 1 if (e.label or 0) < 2 else 0) for e in rows]  # type: ignore[arg-type]
         tuned = subject.made()
@@ -236,7 +237,7 @@ def heard(backbone: Backbone) -> Iterator[list[Tensor]]:
 
 @promise("loss", "ranking scores are the losses of the candidates, and decoding is greedy")
 def ranked(subject: Subject) -> str | None:
-    if subject.family == "encoder":
+    if not traits_of(subject.family).writes:
         return None
     tuned, rows = subject.made(), examples(subject.family)
     head: Callable[[Tensor], Tensor] = tuned.backbone.head_logits  # type: ignore[assignment]
@@ -362,7 +363,7 @@ def precision(subject: Subject) -> str | None:
 @promise("packed", "runs that share passes are the runs alone")
 def packed(subject: Subject) -> str | None:
     one = subject.made()
-    if one.inputs is not one.method or subject.family == "encoder":
+    if one.inputs is not one.method or not traits_of(subject.family).writes:
         return None  # it changes the model: it runs alone
     rows, method = examples(subject.family), one.method
     another = subject.made(seed=4).method

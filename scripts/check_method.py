@@ -54,6 +54,7 @@ def subject_of(config: dict[str, Any], family: str) -> Any:
     from conf.compose import compose, typed
     from methods import load
     from runners.promises import Subject, some_sources, stirred
+    from tasks.families import family as traits_of
 
     backbone = typed(compose(["method=pt", f"backbone={BACKBONES[family]}", "data=fixture"])).backbone
     facts = backbone.sizes()
@@ -61,7 +62,7 @@ def subject_of(config: dict[str, Any], family: str) -> Any:
         return refused
 
     def make(seed: int, stir: bool) -> Tuned:
-        head = {"n_labels": 3, "head": "sequence", "seed": 7} if family == "encoder" else {}
+        head = {"n_labels": 3, "head": "sequence", "seed": 7} if not traits_of(family).writes else {}
         bare = load_backbone(backbone, cache_root="unused", **head)  # type: ignore[arg-type]
         method = load.build(
             config, bare.facts, None, torch.Generator().manual_seed(seed), some_sources(config, bare.facts)

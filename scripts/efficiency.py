@@ -160,7 +160,7 @@ def products(frozen: Any, examples: Sequence[Any], slots: int) -> float:
     source, target = (sum(len(getattr(e, name)) for e in examples) for name in ("source", "target"))
     matrices = {n: p.numel() for n, p in frozen.model.named_parameters() if p.dim() == 2 and "embed" not in n}
     matrices = {n: size for n, size in matrices.items() if "shared" not in n and "lm_head" not in n}
-    if frozen.facts.family != "t5":
+    if not frozen.facts.traits.encoder_decoder:
         return sum(matrices.values()) * (source + target + slots)
     seen = {n: source + slots if n.startswith("encoder") or "EncDecAttention.k" in n or "EncDecAttention.v" in n
             else target for n in matrices}  # fmt: skip

@@ -49,7 +49,7 @@ def _bare(model: Any, config: BackboneConfig) -> Any:
     from backbones.base import Backbone
 
     # the head alone has no tensors of its own; any module stands for the head there
-    return Backbone(model, None, config, torch.nn.Linear(1, 1) if config.family == "encoder" else None)
+    return Backbone(model, None, config, torch.nn.Linear(1, 1) if not config.traits.writes else None)
 
 
 def lines(overrides: Sequence[str]) -> list[str]:
@@ -92,7 +92,7 @@ def _held_against(method: dict[str, Any], facts: Facts, total: int) -> list[str]
     said = []
     if facts.parameters:
         said.append(f"backbone: {facts.parameters:,} parameters ({100 * total / facts.parameters:.4f} % of them)")
-    if facts.family == "encoder":
+    if not facts.traits.writes:
         said.append(f"head, counted apart: {facts.width + 1:,} per output")
     if issubclass(load.method_class(method.get("target"), method.get("path")), InputMethod):
         budget = VECTORS * facts.width

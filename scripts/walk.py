@@ -88,8 +88,9 @@ def walk(name: str) -> Iterator[Cell]:
     """Every method and question on one specimen."""
     from backbones.specimens import SPECIMENS, save_specimen
     from scripts.walk_sides import Sides
+    from tasks.families import family
 
-    questions = ENCODER if SPECIMENS[name].family == "encoder" else TEXT
+    questions = TEXT if family(SPECIMENS[name].family).writes else ENCODER
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
         folder = save_specimen(name, Path(scratch) / name)
         sides, refused = _tried(lambda: Sides(name, folder))

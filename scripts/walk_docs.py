@@ -8,11 +8,7 @@ from typing import Any
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "backbones.md"
 GROUPS = (("pt", "dept", "adept", "accept"), ("prefix", "apt"), ("lora",))
-FAMILIES = {
-    "llama": ("Decoder-only language models", "loss, rank, generate"),
-    "t5": ("Models of the T5 kind", "loss, rank, generate"),
-    "encoder": ("Encoders", "loss, classify, tag"),
-}
+ORDER = ("llama", "t5", "encoder")
 TOP = """# Backbones
 
 `python scripts/walk.py --docs` wrote this page. Every cell took a tiny random checkpoint of the architecture through a
@@ -70,14 +66,15 @@ def page(cells: Sequence[Any]) -> str:
     """
     from backbones.specimens import SPECIMENS
     from scripts.walk import counted
+    from tasks.families import family as traits_of
 
     parts = [TOP.format(counts=counted(cells))]
-    for family, (title, questions) in FAMILIES.items():
+    for family in map(traits_of, ORDER):
         notes: list[str] = []
-        lines = [f"\n## {title}\n", f"Questions: {questions}.\n"]
+        lines = [f"\n## {family.title}\n", f"Questions: {', '.join(family.asks)}.\n"]
         lines += ["| architecture | type | pt, dept, adept, accept | prefix, apt | lora |", "| --- " * 5 + "|"]
         for name, specimen in SPECIMENS.items():
-            if specimen.family != family:
+            if specimen.family != family.name:
                 continue
             own = [cell for cell in cells if cell.architecture == name]
             shown = [_cell([c for c in own if c.method in group], notes) for group in GROUPS]

@@ -24,6 +24,7 @@ from backbones.weight_level import WeightLevel
 from methods.base import InputMethod, LayerMethod
 from methods.source import Source
 from runners.assemble import refuse_other_count
+from tasks.families import family as traits_of
 
 STEPS = 3
 SMALL = {"prompt_length": 4, "prefix_length": 3, "rank": 2, "max_source_length": 32, "mlp_width": 8}
@@ -41,15 +42,16 @@ class Sides:
         from backbones.admission import admit
 
         self.family = SPECIMENS[name].family
+        self.traits = traits_of(self.family)
         self.config = BackboneConfig(name=name, family=self.family, path=str(folder))
         self.bare = self.load("sequence")
         self.local = bool(admit(self.bare, folder)["window"])
         self.rows = [row(self.family, length, self.bare) for length in (5, 17)]
-        self.tagger = self.load("token") if self.family == "encoder" else self.bare
+        self.tagger = self.load("token") if not self.traits.writes else self.bare
         self.untouched = self.ours(Tuned(self.bare), Tuned(self.tagger))
 
     def load(self, head: str) -> Any:
-        more = {"head": head, "n_labels": LABELS if head == "sequence" else TAGS} if self.family == "encoder" else {}
+        more = {"head": head, "n_labels": LABELS if head == "sequence" else TAGS} if not self.traits.writes else {}
         return load_backbone(self.config, cache_root="unused", **more)  # type: ignore[arg-type]
 
     def answered(self, method: str) -> dict[str, Any]:
@@ -64,14 +66,12 @@ class Sides:
         refuse_other_count(tuned, configured(method, self.bare))
         stir(tuned)
         tagging = None
-        if self.family == "encoder":
+        if not self.traits.writes:
             tagging = Tuned(self.tagger if keeps else self.load("token"), build(method, self.bare))
             stir(tagging)
         ours = self.ours(tuned, tagging)
         plain = Plain(self.bare if keeps else self.load("sequence"), tuned)
-        theirs = (
-            plain.text(self.rows, ours["tokens"]) if self.family != "encoder" else plain.encoder(self.rows, tagging)
-        )
+        theirs = plain.text(self.rows, ours["tokens"]) if self.traits.writes else plain.encoder(self.rows, tagging)
         found: dict[str, Any] = {}
         for question, said in theirs.items():
             changes = [share(a, b) for a, b in zip(ours[question], self.untouched[question], strict=True)]
@@ -84,7 +84,7 @@ class Sides:
         """Per question a list over the rows, from one padded batch."""
         backbone = tuned.backbone
         batch = backbone.collate(self.rows)
-        if self.family == "encoder":
+        if not self.traits.writes:
             tags = tagging.tag(tagging.backbone.collate(self.rows))
             lengths = [len(r.segments[0]) for r in self.rows]
             return {
@@ -132,7 +132,7 @@ class Plain:
             return self.prefix.run(lambda: plain_logits(self.backbone, source, tail[None]), len(source))
         if self.inputs is None:
             return plain_logits(self.backbone, source, tail[None])
-        if self.backbone.facts.family == "t5":
+        if self.backbone.facts.traits.encoder_decoder:
             return plain_logits(self.backbone, self._embeds(source), tail[None])
         size = self.inputs.max_source_length
         embeds = self._embeds(source, torch.arange(len(source)) + size - len(source) if size else None)
@@ -188,7 +188,7 @@ class EagerPrefix:
         for path, module in backbone.model.named_modules():
             if re.fullmatch(r"(\D+\.)?\d+", path):
                 module.register_forward_pre_hook(self._hook(path), with_kwargs=True)
-        if backbone.facts.family == "t5":
+        if backbone.facts.traits.encoder_decoder:
             backbone.model.encoder.register_forward_hook(self._after_encoder)
         for module in backbone.model.modules():
             if type(module).__name__ == "DisentangledSelfAttention":  # DeBERTa v1 has an attention of its own
@@ -210,10 +210,10 @@ class EagerPrefix:
     def _hook(self, path: str) -> Any:
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             hidden = args[0] if args else kwargs["hidden_states"]
-            if self.backbone.facts.family == "t5" and path.startswith("decoder"):
+            if self.backbone.facts.traits.encoder_decoder and path.startswith("decoder"):
                 self.summaries[path] = self.encoded  # type: ignore[assignment]
             else:
-                first = self.backbone.facts.family == "encoder"
+                first = not self.backbone.facts.traits.writes
                 self.summaries[path] = hidden[:, 0] if first else hidden[:, : self.source].mean(1)
 
         return take
@@ -250,8 +250,7 @@ class EagerPrefix:
         path = self.paths[id(module)]
         if query.shape[2] != key.shape[2]:
             return eager(module, query, key, value, mask, **more)
-        family = self.backbone.facts.family
-        stack = "encoder" if family == "encoder" or (family == "t5" and path.startswith("encoder")) else "decoder"
+        stack = self.backbone.facts.traits.stack_of(path)
         count = sum(place[0] == stack for place in self.places.values())
         place = self.places.setdefault(path, (stack, count))
         layer = re.match(r"(\D+\.)?\d+", path)
@@ -332,7 +331,7 @@ def row(family: str, length: int, backbone: Any) -> Row:
     top = min(backbone.facts.vocab, 380)
     ids = torch.randint(10, top, (length,), generator=generator).tolist()
     a, b, c, d = torch.randint(10, top, (4,), generator=generator).tolist()
-    if family == "encoder":
+    if not traits_of(family).writes:
         types = [0] * (length // 2) + [1] * (length - length // 2)
         return Row(str(length), label=length % LABELS, segments=[ids], token_types=[types], tags=[0] * length)
     end = min(backbone.eos_ids)

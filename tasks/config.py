@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.families import FAMILIES
+
 KINDS = ("classification", "regression", "multiple_choice", "qa", "cloze", "tagging")
-FAMILIES = ("t5", "llama", "encoder")
 
 SEED = "integer >= 0 <= 4294967295"  # what NumPy's generators take
 
@@ -78,7 +79,7 @@ class TaskConfig:
     max_source_length: int | None = ranged(None, "integer >= 1")
     max_new_tokens: int | None = ranged(None, "integer >= 1")
     families: list[str] = field(
-        default_factory=lambda: list(FAMILIES), metadata={"wanted": "one of t5, llama, encoder"}
+        default_factory=lambda: list(FAMILIES), metadata={"wanted": f"one of {', '.join(FAMILIES)}"}
     )
     rows: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 0"})
 

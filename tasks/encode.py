@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.errors import DataError
 from tasks.examples import Example
+from tasks.families import family as traits_of
 from tasks.plain import PlainText
 
 IGNORE = -100  # the label of what no loss is taken over
@@ -77,7 +78,8 @@ def encode_batches(
     Raises:
         DataError: tagging with a tokenizer that does not tell which word a token belongs to.
     """
-    if tag_names and family == "encoder" and not getattr(tokenizer, "is_fast", False):
+    writes = traits_of(family).writes
+    if tag_names and not writes and not getattr(tokenizer, "is_fast", False):
         raise DataError(
             f"tagging needs to know which word a token belongs to, and {type(tokenizer).__name__} does not tell (it is "
             "a slow tokenizer); give a folder with tokenizer.json, or another task"
@@ -86,7 +88,7 @@ def encode_batches(
     answers: AnswerEncoder | None = None
     tag_ids = {name: i for i, name in enumerate(tag_names)}
     for batch in _batches(examples):
-        if answers is None and family != "encoder":
+        if answers is None and writes:
             answers = AnswerEncoder(tokenizer, family, answer_eos, spaced=batch[0].suffix.endswith(" "))
         if answers is None:
             yield _encoder_batch(batch, plain, max_source_length, tag_ids)
@@ -132,7 +134,7 @@ class AnswerEncoder:
         self.sets: dict[tuple[str, ...], list[list[int]]] = {}
         # SentencePiece tokenizers with a dummy prefix put the space there themselves
         first = tokenizer.convert_ids_to_tokens(_ids(self.plain, ["a"], special=False)[0])[0]
-        self.lead = " " if family == "llama" and not spaced and not first.startswith("▁") else ""
+        self.lead = " " if traits_of(family).continues and not spaced and not first.startswith("▁") else ""
 
     def __call__(self, answers: list[str]) -> list[list[int]]:
         """Ids of each answer, EOS included where answers end with it."""
@@ -156,7 +158,7 @@ def told_apart(words: Sequence[str], tokenizer: Any, family: str, answer_eos: bo
     Two words of the same ids tie in every ranking. Where answers do not end with EOS, a word that begins another
     one's ids wins over it whatever the model thinks: a longer sequence is never more probable than its beginning.
     """
-    if family == "encoder":
+    if not traits_of(family).writes:
         return ""
     found: dict[str, list[int]] = dict(
         zip(words, AnswerEncoder(tokenizer, family, answer_eos)(list(words)), strict=True)
@@ -189,7 +191,7 @@ def _text_batch(
     out = []
     for example, ids, target in zip(batch, sources, targets, strict=True):
         ids = ids[:-1] if ids and ids[-1] == eos else ids
-        end = [eos] if family == "t5" else []
+        end = [eos] if traits_of(family).closes_source else []
         tokens = len(ids) + len(end)
         truncated = tokens > max_source_length
         if truncated:

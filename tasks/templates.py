@@ -9,11 +9,12 @@ from tasks.config import ProtocolConfig, TaskConfig
 from tasks.entities import to_text
 from tasks.errors import DataError
 from tasks.examples import Example
+from tasks.families import FAMILIES
+from tasks.families import family as traits_of
 from tasks.prepare import PREPARE
 from tasks.rows import ID, label_column
 
 Row = dict[str, Any]
-FAMILIES = ("t5", "llama", "encoder")
 FREE = ("qa", "cloze", "tagging", "regression")  # kinds without a fixed set of label words
 CLOZE = "cloze"  # multiple choice: the texts of the choices themselves are the candidates
 REFERENT = "referent"  # WSC as T5 words it: the answer is the referent itself
@@ -87,10 +88,11 @@ class Template:
         style = protocol.style
         prepare = task.prepare.get(style, task.prepare.get("default"))
         self.prepare = PREPARE[prepare] if prepare else dict
-        self.text = "" if family == "encoder" else self._text(style)
+        self.traits = traits_of(family)
+        self.text = self._text(style) if self.traits.writes else ""
         self.parts = styled(task.segments, style, "segments", task) if self._has_segments() else ()
         cue = task.decoder_cue if protocol.decoder_cue is None else protocol.decoder_cue
-        self.suffix = f" {cue}" if family == "llama" and cue else ""
+        self.suffix = f" {cue}" if self.traits.continues and cue else ""
         self.answers_apart = (
             task.kind == "cloze" and protocol.qa_references == "first" and protocol.scoring == "generate"
         )
@@ -111,7 +113,7 @@ class Template:
         ]  # fmt: skip
 
     def _has_segments(self) -> bool:
-        return self.family == "encoder" and self.task.kind != "tagging"
+        return not self.traits.writes and self.task.kind != "tagging"
 
     def _text(self, style: str) -> str:
         text = styled(self.task.templates, style, "template", self.task)
@@ -144,7 +146,7 @@ class Template:
 
     def source(self, fields: Row) -> str:
         """The text-to-text input, the decoder's cue at its end."""
-        if self.family == "encoder":
+        if not self.traits.writes:
             return ""
         text = self.text.format(**fields)
         return text.rstrip() + self.suffix if self.suffix else text
@@ -165,7 +167,7 @@ class Template:
 
     def _classification(self, fields: Row, variant: int) -> dict[str, Any]:
         label = self.ids[fields[self.label]]
-        if answers_with_referent(self.task, self.protocol) and self.family != "encoder":
+        if answers_with_referent(self.task, self.protocol) and self.traits.writes:
             referent = fields["span1_text"]
             return {"target": referent, "label": label, "references": (referent, self.task.labels[label])}
         words = self.words or tuple(self.task.labels)
@@ -188,7 +190,7 @@ class Template:
         value = float(fields["label"])
         target = number_text(value, self.protocol.regression_rounding)
         # the DePT family scores against the rounded number that the model was taught
-        gold = target if self.protocol.regression_rounding == "tenth" and self.family != "encoder" else str(value)
+        gold = target if self.protocol.regression_rounding == "tenth" and self.traits.writes else str(value)
         return {"target": target, "label": value, "references": (gold,), "segments": self.segments(fields)}
 
     def _qa(self, fields: Row, variant: int) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from backbones.base import Backbone
 from backbones.compared import Prompt
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
-from backbones.families import family_of
 from backbones.load import load_backbone, refuse_last_class_token, refuse_tokenizer, word_lead
+from backbones.model_types import family_of
 from backbones.own import position_limit
 from backbones.specimens import SPECIMENS, save_specimen
 from backbones.tiny_tokenizer import tiny_tokenizer

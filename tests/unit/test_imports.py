@@ -22,6 +22,7 @@ ALLOWED = {
         "methods.shapes",
         "tasks.fetch",
         "tasks.errors",
+        "tasks.families",
         "tasks.sources",
         "results.content",
     },

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FAMILIES = ("t5", "llama", "encoder")
+from tasks.families import FAMILIES
+from tasks.families import family as traits_of
+
 T5_TYPES = ("t5", "mt5", "umt5", "switch_transformers", "longt5")
 ENCODER_TYPES = (
     "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert",
@@ -80,9 +82,9 @@ def refuse_other_family(settings: Mapping[str, Any], family: str, name: str) -> 
     if known is None and settings.get("is_encoder_decoder"):
         family_of(settings, f"backbone {name!r}")
     if known and known != family:
-        what = {"llama": "a decoder-only language model", "t5": "a model of the T5 kind", "encoder": "an encoder"}
         raise ValueError(
-            f"backbone {name!r} is {what[known]} (model_type {kind!r}), and was asked for as {what[family]}; use "
+            f"backbone {name!r} is {FAMILIES[known].model} (model_type {kind!r}), and was asked for as "
+            f"{traits_of(family).model}; use "
             f"backbone=hub, which finds the family, or backbone=hub_{known}."
         )
 
