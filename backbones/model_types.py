@@ -102,13 +102,13 @@ def facts_from(settings: Mapping[str, Any], family: str) -> dict[str, Any]:
         "head_dim": s.get("d_kv") or s.get("head_dim") or width // heads, "vocab": _vocab(s, family),
         "ffn": _ffn(s, width), "dropout": _first(s, "dropout") or 0.0,
     }  # fmt: skip
-    if family == "t5":
+    if traits_of(family).encoder_decoder:
         facts |= {"decoder_layers": s.get("num_decoder_layers") or layers, "dropout": s.get("dropout_rate", 0.1)}
         return facts
     longest = _first(s, "max_positions") or 0
     spare = 2 if s.get("model_type") in POSITIONS_BEHIND_PADDING and longest > 0 else 0
     own = _first(s, "embedding") or width
-    if family == "llama":
+    if traits_of(family).continues:
         facts["dropout"] = s.get("hidden_dropout_prob", 0.0)
     return facts | {"max_positions": max(0, longest - spare)} | ({"embedding": own} if own != width else {})
 

@@ -181,7 +181,7 @@ class Template:
 
     def _multiple_choice(self, fields: Row, variant: int) -> dict[str, Any]:
         made = self._classification(fields, variant)
-        if self.family != "encoder" and in_cloze_form(self.task, self.protocol):
+        if self.traits.writes and in_cloze_form(self.task, self.protocol):
             texts = tuple(self._choice_texts(fields))
             made |= {"target": texts[made["label"]], "choices": texts, "names": tuple(self.task.labels)}
         return made
