@@ -27,7 +27,7 @@ def card(finished: Any, form: Any, worst: float) -> str:
     notes = [v["message"] for v in record.get("verdicts") or [] if v["level"] in ("warning", "note")]
     if (record.get("data") or {}).get("source") == "fixture":
         notes.insert(0, "made from fixture rows (a smoke run): its score means nothing")
-    auto = "AutoModelForSeq2SeqLM" if config.backbone.family == "t5" else "AutoModelForCausalLM"
+    auto = config.backbone.traits.loader
     table = TABLE if form.table is not None else ""
     more = "import torch\nfrom safetensors.torch import load_file\n" if table else ""
     header = ["library_name: peft", *([f"base_model: {config.backbone.hub}"] if config.backbone.hub else [])]

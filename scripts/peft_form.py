@@ -16,6 +16,7 @@ from backbones.peft_methods import Injected
 from backbones.weight_level import FullFineTuning, WeightLevel
 from methods.base import LayerMethod
 from tasks.encode import Encoded
+from tasks.families import Family
 
 SOURCES = ([5, 9, 11, 40, 7], [6, 12, 8, 3, 9, 21, 30, 4, 17])  # token ids: any text will do
 
@@ -45,9 +46,9 @@ def form_of(finished: Any) -> Form:
     Raises:
         Inexpressible: PEFT has no form for it.
     """
-    tuned, family = finished.tuned, finished.config.backbone.family
+    tuned = finished.tuned
     method = tuned.method
-    if family == "encoder":
+    if not finished.config.backbone.traits.writes:
         raise _refused(finished, "an encoder's answers come from a head of this project, which an adapter leaves out")
     if isinstance(method, Injected):
         return injected(finished)
@@ -118,7 +119,7 @@ def folded(finished: Any) -> Tensor | None:
         added = reads.token_offset(table)
         if added is None:
             return None
-        if finished.config.backbone.family == "t5":
+        if finished.config.backbone.traits.encoder_decoder:
             raise _refused(
                 finished,
                 "it adds an offset to every source token, and T5's decoder reads the table it would be folded into",
@@ -142,7 +143,7 @@ def prefix(finished: Any) -> Form:
     backbone, method = finished.tuned.backbone, finished.tuned.method
     if method.needs_summary:
         raise _refused(finished, "gates make its keys and values from each input, and PEFT's prefix is one for all")
-    if finished.config.backbone.family != "llama":
+    if not finished.config.backbone.traits.continues:
         raise _refused(finished, "it enters T5's encoder too" if _in_encoder(method) else "PEFT's own cannot be loaded")
     facts, length = backbone.facts, method.prefix_length
     turn = getattr(getattr(backbone.model, "model", None), "rotary_emb", None)
@@ -217,16 +218,16 @@ def difference(finished: Any, folder: Any) -> float:
         first = finished.tuned.rank(backbone.collate([encoded], candidates=True))[0]
         with torch.no_grad():
             whole = finished.tuned.losses(backbone.collate([encoded]))[0][0]
-            logits = _logits(theirs, config.backbone.family, ids, answer, backbone.device)
+            logits = _logits(theirs, config.backbone.traits, ids, answer, backbone.device)
         seen = logits.float().log_softmax(-1)
         wanted = seen[torch.arange(len(answer)), answer].sum()
         worst = max(worst, float((seen[0, vocabulary] - first).abs().max()), float((wanted + whole).abs()))
     return worst
 
 
-def _logits(model: Any, family: str, ids: list[int], answer: list[int], device: Any) -> Tensor:
+def _logits(model: Any, family: Family, ids: list[int], answer: list[int], device: Any) -> Tensor:
     """Logits at every token of the answer, (L, V)."""
-    if family == "t5":
+    if family.encoder_decoder:
         given = {"input_ids": torch.tensor([ids], device=device), "labels": torch.tensor([answer], device=device)}
         return model(**given).logits[0]
     return model(input_ids=torch.tensor([ids + answer], device=device)).logits[0, -len(answer) - 1 : -1]

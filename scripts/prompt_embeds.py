@@ -42,7 +42,7 @@ def refuse(finished: Any) -> None:
     from scripts.peft_form import Inexpressible
 
     tuned, run = finished.tuned, finished.run.id
-    if finished.config.backbone.family != "llama":
+    if not finished.config.backbone.traits.continues:
         raise Inexpressible(f"run {run}: prompt_embeds are for decoder-only models, this backbone is not one")
     if tuned.backbone.changed or tuned.inputs is not tuned.method:
         raise Inexpressible(f"run {run}: method={finished.record['method']} works inside the model, not in front of it")
