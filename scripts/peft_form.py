@@ -192,8 +192,8 @@ def base_settings(finished: Any) -> dict[str, Any]:
     from peft import TaskType
 
     backbone = finished.config.backbone
-    kinds = {"t5": TaskType.SEQ_2_SEQ_LM, "llama": TaskType.CAUSAL_LM}
-    return {"task_type": kinds[backbone.family], "base_model_name_or_path": backbone.hub or backbone.name}
+    kind = TaskType.SEQ_2_SEQ_LM if backbone.traits.encoder_decoder else TaskType.CAUSAL_LM
+    return {"task_type": kind, "base_model_name_or_path": backbone.hub or backbone.name}
 
 
 def difference(finished: Any, folder: Any) -> float:
