@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -121,20 +122,39 @@ def composed(chosen: Sequence[str]) -> Mapping[str, Any]:
     return _composed(own_folders(), tuple(sorted(chosen)))
 
 
+READ: dict[tuple[Path, ...], dict[str, bytes]] = {}  # own folders -> what Hydra read (pickled: quick to copy), by path
+
+
 @lru_cache(maxsize=2048)
 def _composed(own: tuple[Path, ...], chosen: tuple[str, ...]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
+    from hydra._internal import config_loader_impl
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
+
+    plain: Any = config_loader_impl.CachingConfigRepository
+
+    class Shared(plain):  # type: ignore[misc]
+        """Reads a file once for all compositions. Hydra changes what it composes, so each gets a copy."""
+
+        def load_config(self, config_path: str) -> Any:
+            read = READ.setdefault(own, {})
+            if config_path not in read:
+                read[config_path] = pickle.dumps(self.delegate.load_config(config_path=config_path))
+            if config_path not in self.cache:
+                self.cache[config_path] = pickle.loads(read[config_path])
+            return self.cache[config_path]
 
     held = GlobalHydra.instance().hydra  # inside a Hydra job there is one already: put it back afterwards
     GlobalHydra.instance().clear()
     try:
+        config_loader_impl.CachingConfigRepository = Shared  # type: ignore[misc]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             whole: Any = OmegaConf.to_container(compose("config", [*chosen, *search_path()]))
     except Exception as error:  # whatever a YAML with a mistake makes Hydra, OmegaConf and the YAML reader raise
         raise ConfigError([f"{' '.join(chosen) or 'conf/config.yaml'}: {_of_yaml(error)}"]) from None
     finally:
+        config_loader_impl.CachingConfigRepository = plain  # type: ignore[misc]
         GlobalHydra.instance().hydra = held
     for group, option in (text.lstrip("+").split("=", 1) for text in chosen if not text.startswith(NAMELESS)):
         values = whole.get(group)

@@ -70,7 +70,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
     """A copy whose nulls are filled, documentation blocks still in it."""
-    filled = deepcopy(dict(config))
+    filled = copied(dict(config))
     filled.pop("hydra", None)
     backbone, fidelity = filled["backbone"], filled.get("fidelity", "corrected")
     if backbone.get("family") is None:
@@ -186,6 +186,13 @@ def _over(schema: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged.setdefault(field.name, default)
     return merged
+
+
+def copied(tree: Any) -> Any:
+    """A copy of plain mappings, lists and values (several times as quick as `deepcopy`, which plans feel)."""
+    if isinstance(tree, dict):
+        return {key: copied(value) for key, value in tree.items()}
+    return [copied(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def get(tree: Mapping[str, Any], dotted: str, default: Any = None) -> Any:

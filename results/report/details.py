@@ -45,6 +45,7 @@ def detail(run: Seen, shared: dict[str, Any], *, gates: bool) -> dict[str, Any]:
         "curves": {split: pairs(run.curve(split)) for split in _splits(run)},
         "errors": errors(run),
         "gates": {key: clean(found.get(key)) for key in ("layers", "layer_gate")} if found else None,
+        "gates_left_out": not gates and run.gates() is not None,
     }
 
 

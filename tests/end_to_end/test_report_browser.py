@@ -103,10 +103,15 @@ def test_filters_narrow_the_runs_and_stay_in_the_address(go: Callable[[str], Any
 
 def test_a_run_has_its_page(go: Callable[[str], Any]) -> None:
     driver = go("runs?method=apt&status=done&fixture=without")
-    link = driver.find_element("css selector", "main tbody a")
-    identity = link.get_attribute("href").rsplit("/", 1)[1]
-    link.click()
+    with_gates = "return RUNS.find(run => run.method === 'apt' && run.done && run.chosen).id"
+    without = "return RUNS.find(run => run.method === 'apt' && run.done && !run.chosen).id"
+    identity, other = driver.execute_script(with_gates), driver.execute_script(without)
+    driver.find_element("css selector", "main tbody a").click()
     driver.implicitly_wait(5)
+    driver.find_element("css selector", ".facts")
+    go(f"run/{other}")
+    assert "only those of the runs chosen on validation" in driver.find_element("css selector", "main").text
+    go(f"run/{identity}")
     driver.find_element("css selector", ".facts")
     text = driver.find_element("css selector", "main").text
     for part in (identity, "Verdicts", "Configuration", "method.prompt_length", "Provenance", "transformers", "errors"):

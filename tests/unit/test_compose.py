@@ -176,9 +176,9 @@ def test_a_choice_is_composed_once_and_never_changed() -> None:
 @pytest.mark.slow
 def test_two_thousand_points_of_150_choices_are_planned_in_time() -> None:
     tasks = ",".join(t for t in groups()["task"] if t.startswith(("glue", "superglue", "mrqa")))
-    choice = [f"task={tasks}", "method=pt,dept,adept,accept,lora,bitfit", "data=fixture", "backbone=t5_base"]
+    choice = [f"task={tasks}", "method=pt,dept,adept,accept,lora", "data=fixture", "backbone=t5_base"]
     begun = time.process_time()
-    plan = make_plan([*choice, "seed=range(0,13)", "yes=true"])
+    plan = make_plan([*choice, "seed=range(0,14)", "yes=true"])
     assert plan.problems == [] and len(plan.points) >= 2000
     assert len({(p.chosen["method"], p.chosen["task"]) for p in plan.points}) >= 150
     assert time.process_time() - begun < 40, "20 s on a quiet machine; a busy one counts more"

@@ -40,7 +40,7 @@ function runCharts(run, detail) {
   const charts = [];
   if (series.length) charts.push(chart({ title: metricName(run.primary_metric), height: 260, x: { label: "step", from: 0 }, y: percentAxis(`${metricName(run.primary_metric)} (%)`), series, rules: rulesOf(panel, "validation").filter((rule) => rule.name !== "untrained prompt") }));
   if (detail.loss[0].length) charts.push(chart({ title: "Training loss", height: 260, x: { label: "step", from: 0 }, y: { label: "loss (nats per target token)" }, series: [loss(detail.loss, { name: "logged", width: 1, opacity: 0.5 }), loss(smoothed(detail.loss), { name: "exponential mean", width: 2.4, mute: true })] }));
-  return [charts.length ? el("div", { class: charts.length > 1 ? "two" : "one" }, charts) : null, detail.gates ? heatMap(detail.gates, "Gate per layer and prefix token", null) : null];
+  return [charts.length ? el("div", { class: charts.length > 1 ? "two" : "one" }, charts) : null, detail.gates ? heatMap(detail.gates, "Gate per layer and prefix token", null) : detail.gates_left_out ? el("p", { class: "faint" }, "So many runs have gates that only those of the runs chosen on validation are on this page; this run's are in its folder, diagnostics/gates.json.") : null];
 }
 function metricTable(run, detail) {
   const splits = distinct([...Object.keys(detail.metrics), ...Object.keys(detail.untrained)]);
