@@ -177,8 +177,15 @@ def test_a_choice_is_composed_once_and_never_changed() -> None:
 def test_two_thousand_points_of_150_choices_are_planned_in_time() -> None:
     tasks = ",".join(t for t in groups()["task"] if t.startswith(("glue", "superglue", "mrqa")))
     choice = [f"task={tasks}", "method=pt,dept,adept,accept,lora", "data=fixture", "backbone=t5_base"]
+    tens = [[f"task={task}", f"method={method}"] for task in tasks.split(",")[:5] for method in ("pt", "dept")]
+    begun = time.process_time()
+    for one in tens:
+        plain(*one)
+    whole = (time.process_time() - begun) / len(tens)  # one composition by Hydra: 0.1 s on a quiet machine
     begun = time.process_time()
     plan = make_plan([*choice, "seed=range(0,14)", "yes=true"])
+    took = time.process_time() - begun
     assert plan.problems == [] and len(plan.points) >= 2000
     assert len({(p.chosen["method"], p.chosen["task"]) for p in plan.points}) >= 150
-    assert time.process_time() - begun < 40, "20 s on a quiet machine; a busy one counts more"
+    assert took < 200 * whole, f"{took:.1f} s where Hydra composes one choice in {whole:.3f} s: 20 s at 0.1 s a choice"
+    print(f"{len(plan.points)} points in {took:.1f} s, Hydra's own composition {whole:.3f} s")
