@@ -53,8 +53,8 @@ def rows_of(name: str, split: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-# 1. Entities. seqeval 1.2.2, metrics/sequence_labeling.py: end_of_chunk and start_of_chunk (lines 110-190), which
-# THUDM/P-tuning-v2's tasks/ner/utils.py compute_metrics calls without `mode`.
+# 1. Entities. seqeval 1.2.2, metrics/sequence_labeling.py:201-270 (end_of_chunk, start_of_chunk; read in the file),
+# which THUDM/P-tuning-v2's compute_metrics calls without `mode` (that file is not at hand: the specification).
 
 
 def chunks(tags: list[str]) -> set[tuple[str, int, int]]:
@@ -97,8 +97,9 @@ def test_fidelity_both_entity_scores_are_in_a_record_and_the_protocol_chooses() 
         assert metric_of(task, protocol_of("carved"), purpose) == "f1"
 
 
-# 2. ReCoRD. ZhengxiangShi/DePT src/tasks.py:33 lists superglue-record among the large sets; its preprocessor writes a
-# row per answer in every split, and src/metrics.py squad() then has one target per row.
+# 2. ReCoRD. ZhengxiangShi/DePT src/tasks.py:37-40 has superglue-record among the large sets;
+# SuperGLUERecord.preprocessor writes a row per answer in every split, and src/metrics.py squad() then has one target
+# per row. Read in the files.
 
 
 def test_fidelity_record_is_a_large_set_and_each_answer_is_scored_alone() -> None:
@@ -137,7 +138,8 @@ def test_fidelity_record_of_always_the_first_gold_answer() -> None:
     assert task.split_rule == "large"
 
 
-# 3. Lengths. Lester et al. 2021, section 3 and google-research/prompt-tuning's gin: TASK_FEATURE_LENGTHS inputs 512.
+# 3. Lengths. Lester et al. 2021, section 3 (512 tokens; the specification): prompt_finetune.gin:10 leaves
+# TASK_FEATURE_LENGTHS to whoever starts a run.
 
 
 @pytest.mark.parametrize("task", ["superglue/boolq", "superglue/multirc", "superglue/record", "superglue/cb"])
@@ -146,8 +148,10 @@ def test_fidelity_lester_reads_512_tokens(task: str) -> None:
     assert config["task"]["max_source_length"] == 512 and config["runner"]["max_source_length"] is None
 
 
-# 4. MRQA. DePT train.py: labels are tokenised with max_target_length 20, references are tokenizer.batch_decode of those
-# labels with skip_special_tokens; generation has max_length=20, which counts the decoder's start token.
+# 4. MRQA. Read in DePT's files: generation_max_length is 20 (train.py, DynamicTrainingArguments) and so is the length
+# to which labels are cut where a task has no list of labels (src/tasks.py:46-49); PostProcessor.process
+# (src/postprocessors.py:15-26) decodes those labels without special tokens. max_length counts the decoder's start token
+# (transformers).
 
 
 class Words:
@@ -192,8 +196,9 @@ def test_fidelity_mrqa_labels_are_cut_at_twenty_tokens() -> None:
     assert cut == tokenizer(example.target, truncation=True, max_length=20)["input_ids"] and len(whole) > 20
 
 
-# 5. WiC. THUDM/P-tuning-v2 run_script/run_wic_bert.sh passes --template_id 1, run_wic_roberta.sh 0; tasks/superglue/
-# dataset.py, preprocess_function: template 0 is one text with a question, 1 is "word: sentence" twice.
+# 5. WiC. THUDM/P-tuning-v2 run_script/run_wic_bert.sh:29 passes --template_id 1, run_wic_roberta.sh none and
+# arguments.py has 0 as default (read in the files); what the templates are, in tasks/superglue/dataset.py, is from the
+# specification.
 
 
 def test_fidelity_wic_has_its_second_template_on_bert() -> None:
@@ -209,13 +214,20 @@ def test_fidelity_wic_has_its_second_template_on_bert() -> None:
         )
 
 
-# 6. Recipes. Lester: section 3.1 and prompt_tuning/configs; Residual PT: arazd/ResidualPrompts train.py:105-121 and
-# README; P-tuning v2: transformers 4.11 Trainer; DePT: train.py's hand-built optimiser (specs of the issue).
+# 6. Recipes, read in the files unless it is said. Lester: google-research/prompt-tuning
+# configs/models/t5_1_1_prompt.gin: 49-54 (Adafactor), configs/runs/prompt_finetune.gin:42-44 (constant 0.3),
+# train/optim.py standard_logical_factor_rules (a prompt is not factored). Residual PT: arazd/ResidualPrompts
+# prompt_tuner2.py:229-265 (AdamW, eps 1e-8, decay 1e-5 for everything, 0.3, no schedule, no clipping), train.py (batch
+# 8, 512 tokens). DePT: train.py's own AdamW(..., lr) and get_linear_schedule_with_warmup. ATTEMPT, and SPoT as rerun
+# there: AkariAsai/ATTEMPT attempt/configs/baselines/ prompt_tuning.json:5,19-22,34, spot.json:5,19-22,34-36,
+# run_seq2seq.py (attn_learning_rate null: the Trainer's AdamW). P-tuning v2: transformers 4.11's Trainer (the
+# specification).
 
 LESTER = ("method=pt", "protocol=lester", "backbone=t5_base")
 RESIDUAL = ("method=residual_pt", "protocol=residual_pt", "backbone=t5_base")
 V2 = ("method=prefix", "protocol=ptuning_v2", "backbone=bert_large_cased", "task=superglue/rte")
 DEPT = ("method=dept", "protocol=dept", "backbone=t5_base")
+ATTEMPT = ("protocol=attempt", "backbone=t5_base", "task=superglue/cb")
 NER = ("method=prefix", "protocol=ptuning_v2", "backbone=bert_large_uncased", "task=ner/conll04")
 
 
@@ -250,6 +262,22 @@ NER = ("method=prefix", "protocol=ptuning_v2", "backbone=bert_large_uncased", "t
         (DEPT, "runner.optimizer.weight_decay", 0.0),
         (DEPT, "runner.clip_norm", 1.0),
         (DEPT, "runner.backbone_dropout", True),
+        (("method=pt", *ATTEMPT), "runner.optimizer.weight_decay", 1e-5),
+        (("method=pt", *ATTEMPT), "method.init", "sampled_vocabulary"),
+        (("method=pt", *ATTEMPT), "task.max_source_length", 256),
+        (("method=spot", *ATTEMPT), "runner.optimizer.weight_decay", 0.0),
+        (("method=spot", *ATTEMPT), "runner.max_source_length", 128),
+        (("method=spot", *ATTEMPT), "method.prompt_length", 100),
+        (("method=mpt", *ATTEMPT), "method.lr.prompt", 0.3),
+        (("method=attempt", *ATTEMPT), "method.lr.attention", 0.3),
+        (("method=attempt", *ATTEMPT), "runner.optimizer.eps", 1e-8),
+        (("method=attempt", *ATTEMPT), "runner.optimizer.eps_first", True),
+        (("method=attempt", *ATTEMPT), "runner.schedule.name", "linear"),
+        (("method=attempt", *ATTEMPT), "runner.schedule.warmup_steps", 500),
+        (("method=attempt", *ATTEMPT), "runner.batch_size", 32),
+        (("method=attempt", *ATTEMPT), "runner.clip_norm", 1.0),
+        (("method=spot", "protocol=lester", "backbone=t5_base"), "runner.optimizer.name", "adafactor"),
+        (("method=spot", "protocol=lester", "backbone=t5_base"), "method.lr.prompt", 0.3),
         (("method=spot", "protocol=dept", "backbone=t5_base"), "method.init", "sampled_vocabulary"),
         (("method=spot", "protocol=dept", "backbone=t5_base"), "method.lr.prompt", 0.3),
         (("method=mpt", "protocol=dept", "backbone=t5_base"), "method.lr.prompt", 0.3),
@@ -279,7 +307,7 @@ def test_fidelity_a_protocol_without_a_recipe_has_the_schemas_defaults(name: str
 
 
 def test_fidelity_adafactor_takes_the_steps_of_t5x() -> None:
-    """google-research/t5x t5x/adafactor.py, apply_param_gradient: second moment, clipping of the update, decay."""
+    """google-research/t5x t5x/adafactor.py, apply_param_gradient (read): moment, clipped update, decay."""
     torch.manual_seed(0)
     start, gradients = torch.randn(5, 3), [torch.randn(5, 3) for _ in range(6)]
     ours = torch.nn.Parameter(start.clone())
@@ -299,7 +327,7 @@ def test_fidelity_adafactor_takes_the_steps_of_t5x() -> None:
 
 
 def test_fidelity_residual_prompts_cut_prompt_and_text_as_one() -> None:
-    """arazd/ResidualPrompts train.py:231-235: torch.concat([prompt, inputs_embeds])[:, :seq_len] of 512 tokens."""
+    """arazd/ResidualPrompts prompt_tuner2.py, train_step_lester (read): [prompt; text] cut to seq_len."""
     from tests.unit.test_tasks_encode import tiny_tokenizer
 
     tokenizer = tiny_tokenizer("t5")
@@ -310,8 +338,8 @@ def test_fidelity_residual_prompts_cut_prompt_and_text_as_one() -> None:
         assert got.source == padded[:30] and got.truncated == (len(padded) > 30)
 
 
-# 7. Few-shot. DePT train.py shuffles with datasets.Dataset.shuffle(seed), which is numpy's
-# default_rng(seed).permutation (datasets/arrow_dataset.py, Dataset.shuffle); then src/utils k_shot_example's loop.
+# 7. Few-shot. DePT train.py, `if data_args.k_shot_example is not None` (read): Dataset.shuffle(seed), which is numpy's
+# default_rng(seed).permutation (datasets 5.2.0 arrow_dataset.py:4954,4972), then the loop below.
 
 
 @pytest.mark.parametrize(("k", "classes"), [(4, 2), (16, 2), (32, 3)])
@@ -339,9 +367,9 @@ def test_fidelity_datasets_shuffle_is_that_permutation() -> None:
     assert list(shuffled) == permutation(97, 11, "numpy")
 
 
-# 8. P-tuning v2. arguments.py: hidden_dropout_prob goes into the model's config; run_conll04_bert.sh sets 0.2.
-# tasks/ner/dataset.py tokenises without max_length (the model's 512); tasks/superglue/dataset.py task_to_keys:
-# "multirc": ("paragraph", "question_answer").
+# 8. P-tuning v2. run_script/run_conll04_bert.sh:7,25 passes hidden_dropout_prob 0.2 and model/utils.py get_model writes
+# it into the config (read); that tasks/ner/dataset.py tokenises without max_length (the model's 512) and that
+# tasks/superglue/dataset.py has "multirc": ("paragraph", "question_answer") is from the specification.
 
 
 def test_fidelity_hidden_dropout_is_the_whole_models() -> None:
@@ -375,8 +403,9 @@ def test_fidelity_p_tuning_v2_lengths_and_multirc() -> None:
     assert example.segments == (("P p.", "Q? a"),)
 
 
-# 9. WSC as T5 has it. text-to-text-transfer-transformer t5/data/preprocessors.py wsc_simple and its two special cases;
-# t5/data/postprocessors.py wsc_simple: an empty cleaned prediction is -1.
+# 9. WSC as T5 has it, read: text-to-text-transfer-transformer t5/data/preprocessors.py wsc_simple and its two special
+# cases; t5/data/postprocessors.py wsc_simple: an empty cleaned prediction is -1 (its version of 2020 has no such line
+# yet).
 
 
 def test_fidelity_an_empty_wsc_answer_matches_no_label() -> None:
@@ -404,8 +433,8 @@ def test_fidelity_every_wsc_row_has_its_pronoun_marked() -> None:
                 assert words[at] == 'him,"' and '"Good for *him* ,"' in text
 
 
-# CB. text-to-text-transfer-transformer t5/evaluation/metrics.py mean_multiclass_f1 (DePT's src/metrics.py has the same):
-# sklearn's fbeta_score over labels=range(3), so that a class which is neither there nor answered counts 0.
+# 12. CB. text-to-text-transfer-transformer t5/evaluation/metrics.py mean_multiclass_f1, DePT src/metrics.py the same
+# (read): sklearn's fbeta_score over labels=range(3), so that a class which is neither there nor answered counts 0.
 
 
 def test_fidelity_macro_f1_of_cb_is_over_all_three_classes() -> None:
@@ -426,7 +455,8 @@ def test_fidelity_macro_f1_of_cb_is_over_all_three_classes() -> None:
         assert sums is not None and float(sums.value(sums.terms.sum(0))) == pytest.approx(wanted)
 
 
-# 10. ADePT. The authors' peft/tuners/prompt_tuning_lora.py (their adaptive network): nn.Dropout(0.1) before the ReLU.
+# 10. ADePT. HungerPWAY/ADePT peft/peft_model.py, PeftModelForSeq2SeqLM.forward, PROMPT_TUNING_LORAX: F.dropout(p=0.1)
+# of what the ReLU reads, in training (read).
 
 
 @pytest.mark.parametrize("fidelity", ["author", "corrected"])
@@ -488,7 +518,52 @@ def test_fidelity_the_llama_cue_has_the_authors_space() -> None:
     assert text == "question: q passage: p Label : 1"
 
 
-# Not checked before. DePT src/qa_utils.py (T5's normalize_squad and qa_metrics), src/tasks.py YelpPolarity and PAWS.
+# Methods of other papers in DePT's tables: how they start, and what they add to a layer or a prompt.
+
+
+def test_fidelity_prompts_of_attempt_and_spot_start_in_the_first_5000_rows() -> None:
+    """AkariAsai/ATTEMPT attempt/third_party/models/t5/modeling_t5.py, init_prefix_weights: 100 different rows among ids
+    0..4999; update_prefix_weights, which SPoT's load_prefix_embeddings calls: the source prompt as it is (read)."""
+    from backbones.init import prompt_rows
+
+    table = torch.nn.Embedding.from_pretrained(torch.arange(6000.0)[:, None].repeat(1, 2))
+    drawn = prompt_rows(table, None, "sampled_vocabulary", 100, generator=torch.Generator().manual_seed(0))[:, 0]
+    assert len(drawn.unique()) == 100 and float(drawn.min()) >= 0 and 4000 < float(drawn.max()) < 5000
+
+
+def test_fidelity_lora_starts_and_adds_as_loralib() -> None:
+    """microsoft/LoRA loralib/layers.py:113 (alpha / r), 124-125 (A as nn.Linear starts, B at zero), 150 (read)."""
+    from tests.contract import rig
+
+    whole = rig.tuned("lora", "tiny_t5", stir=False, options={"rank": 4, "alpha": 32})
+    layers = [m for m in whole.backbone.model.modules() if hasattr(m, "lora_A") and len(m.lora_A)]
+    assert {type(m).__name__ for m in layers} == {"Linear"} and len(layers) > 2
+    for layer in layers:
+        (down,), (up,) = layer.lora_A.values(), layer.lora_B.values()
+        bound = math.sqrt(6 / ((1 + 5) * down.weight.shape[1]))  # Kaiming, uniform, a = sqrt 5
+        assert 0.9 * bound < float(down.weight.detach().abs().max()) <= bound and not up.weight.any()
+        with torch.no_grad():
+            up.weight.normal_()
+            x = torch.randn(3, down.weight.shape[1])
+            wanted = layer.base_layer(x) + 32 / 4 * x @ down.weight.T @ up.weight.T
+            assert torch.allclose(layer(x), wanted, atol=1e-5)
+
+
+def test_fidelity_mpt_is_a_prompt_times_a_product() -> None:
+    """Wang et al. 2023, equation 2: P (.) (u v^T). PEFT 0.21.2 multitask_prompt_tuning/model.py:43-56 (u, v from
+    N(0, 0.02)) and 118 (the product), which its authors wrote; their own repository is not at hand."""
+    from tests.contract import rig
+
+    whole = rig.tuned("mpt", "tiny_t5", stir=False, options={"prompt_length": 100})
+    made = whole.method.producer
+    u, v = made.prefix_task_cols[0], made.prefix_task_rows[0]
+    assert u.shape == (100, 1) and v.shape == (1, 64) and float(u.detach().std()) == pytest.approx(0.02, rel=0.3)
+    prompt = whole.method.prompts(None)  # type: ignore[arg-type]
+    assert torch.allclose(prompt, made.embedding.weight * (u @ v))
+
+
+# Questions, Yelp-2 and PAWS. DePT src/metrics.py squad() calls normalize_squad and qa_metrics: read in T5's
+# t5/evaluation/qa_utils.py:31-98 (DePT's src/qa_utils.py is not at hand); src/tasks.py SearchQA, YelpPolarity and PAWS.
 
 
 @pytest.mark.parametrize(
@@ -506,12 +581,15 @@ def test_fidelity_squad_scoring_of_searchqa_and_squad(prediction: str, gold: str
 
 
 def test_fidelity_searchqa_yelp_and_paws_are_split_as_the_authors_do() -> None:
-    """src/tasks.py:32-36, :118-160: large = 1,000 of shuffled train select, dev is reported; Yelp's dev is its test."""
+    """DePT src/tasks.py:37-40, 121-131: large = 1,000 of shuffled train select, dev is reported (Yelp: its test).
+
+    train.py, `task_name == "yelp_polarity"`: the first 100,000 of the others train; PAWS as published (read).
+    """
     protocol = protocol_of("dept", "author")
     order = torch.randperm(560_000, generator=torch.Generator().manual_seed(42)).tolist()
     yelp = parts_of(task_of("other/yelp2"), protocol, {"train": 560_000, "test": 38_000})
     assert list(yelp["validation"].rows or ()) == order[:1000] and yelp["test"].split == "test"
-    assert list(yelp["train"].rows or ()) == order[1000:101_000]  # the spec's cap of 100,000
+    assert list(yelp["train"].rows or ()) == order[1000:101_000]
     paws = parts_of(task_of("other/paws"), protocol, {"train": 49_401, "validation": 8_000, "test": 8_000})
     assert {role: (part.split, part.rows) for role, part in paws.items()} == {
         "train": ("train", None), "validation": ("validation", None), "test": ("test", None),
@@ -524,5 +602,5 @@ def test_fidelity_searchqa_yelp_and_paws_are_split_as_the_authors_do() -> None:
 
 def test_fidelity_the_page_names_every_point() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
-    for number in range(1, 12):
+    for number in range(1, 13):
         assert f"\n## {number}. " in page
