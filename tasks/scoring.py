@@ -42,7 +42,7 @@ def f1_macro(predictions: ArrayLike, references: ArrayLike, classes: int | None 
     predictions, references = np.asarray(predictions), np.asarray(references)
     present = np.union1d(predictions[predictions != INVALID], references)
     counted = present if classes is None else np.arange(classes)
-    return float(np.mean([f1(predictions, references, c) for c in counted])) if len(counted) else 0.0
+    return float(np.mean([f1(predictions, references, c) for c in counted.tolist()])) if len(counted) else 0.0
 
 
 def matthews(predictions: ArrayLike, references: ArrayLike) -> float:
