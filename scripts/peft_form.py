@@ -84,7 +84,7 @@ def prompt(finished: Any) -> Form:
     if reads.max_source_length and reads.position_offsets(1) is not None:
         raise _refused(
             finished,
-            "it adds an offset to each source token by its position, and PEFT's prompt tuning only puts vectors in front",
+            "it adds an offset to each source token, and PEFT's prompt tuning only puts vectors in front",
         )
     table = folded(finished)
     facts = backbone.facts
