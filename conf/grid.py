@@ -23,6 +23,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
@@ -258,6 +259,8 @@ def _released(points: list[Chosen], notes: list[str]) -> list[Chosen]:
         raise ConfigError(
             ["released.root=<folder>: where the authors' checkpoints lie (their repository's checkpoints/)"]
         )
+    if not Path(root).is_dir():
+        raise ConfigError([f"released.root={root}: no such folder (from {Path.cwd()})"])
     why = {point["released.set"]: missing(root, point["released.set"]) for point in points}
     kept = [point for point in points if not why[point["released.set"]]]
     if not kept:

@@ -102,7 +102,7 @@ def section(paper: str, reading: Reading, options: Options) -> list[str]:
     if reference and reference.about:
         out += [reference.about, ""]
     out += [
-        f"{len(cells)} cells in {len(tables)} table{'' if len(tables) == 1 else 's'} "
+        f"{len(cells)} cell{'' if len(cells) == 1 else 's'} in {len(tables)} table{'' if len(tables) == 1 else 's'} "
         f"({', '.join(table.name for table in tables)}); "
         f"{published} have a published value on file; {len(run)} were run: "
         + (", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "none compared")

@@ -268,11 +268,13 @@ def problems(entry: Entry, others: Iterable[Entry] = ()) -> list[str]:
         said.append(f"{where}: seeds {entry.seeds!r} must be a number or `{UNKNOWN}`")
     if entry.spread is not None and entry.spread < 0:
         said.append(f"{where}: a spread cannot be negative ({entry.spread})")
-    if is_score(entry) and not -100.0 <= entry.value <= 100.0:
+    if is_score(entry) and not (-100.0 <= entry.value <= 100.0 and -100.0 <= entry.corrected <= 100.0):
         said.append(
             f"{where}: {entry.value} is not in points (-100 to 100); what is no score names its unit in the metric "
             "(seconds, bytes, parameters) or in the column unit"
         )
+    if not is_score(entry) and unit_of(entry) != "%" and min(entry.value, entry.corrected) < 0:
+        said.append(f"{where}: {entry.value} {unit_of(entry)} cannot be negative")
     others = tuple(others)
     if is_score(entry) and 0.0 < entry.value < 1.0 and entry.unit is None and not _has_points(entry, others):
         said.append(

@@ -20,7 +20,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from results.reference import ANCHORS, FOLDER, UNKNOWN, Entry, Reference, files, load, papers, problems, read, write
+from results.reference import (
+    ANCHORS,
+    FOLDER,
+    UNKNOWN,
+    Entry,
+    Reference,
+    files,
+    load,
+    papers,
+    problems,
+    read,
+    unit_of,
+    write,
+)
 
 NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
 OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark", "correction", "unit")
@@ -156,17 +169,24 @@ def entry_of(row: dict[str, str]) -> tuple[Entry | None, list[str]]:
         correction=numbers["correction"],
         unit=(row.get("unit") or "").strip() or None,
     )
-    return entry, []
+    clocks = [text for name in numbers if CLOCK.fullmatch(text := (row.get(name) or "").strip())]
+    if clocks and unit_of(entry) not in ("second", "seconds"):
+        said = [
+            f"{clocks[0]} is kept in seconds, and {entry.metric!r} is in {unit_of(entry)}: name a metric in seconds"
+        ]
+    return (None, said) if said else (entry, [])
 
 
 def _number(text: str) -> float:
     """A number, with thousands separated by commas or not, or a time of day as seconds.
 
     Raises:
-        ValueError: neither.
+        ValueError: neither, or more than 59 minutes or seconds in a time.
     """
     clock = CLOCK.fullmatch(text)
     if clock:
+        if float(clock[3]) >= 60 or (clock[1] and int(clock[2]) >= 60):
+            raise ValueError(text)
         return 3600.0 * int(clock[1] or 0) + 60.0 * int(clock[2]) + float(clock[3])
     value = float(text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text) else text)
     if not math.isfinite(value):

@@ -198,6 +198,13 @@ def test_averages_over_other_tables_and_two_digits() -> None:
         (HEADER + "X,1,t5,PT,RTE,accuracy,82,,\n", "source is empty"),
         (HEADER + "X,1,t5,PT,RTE,accuracy,82,,s\nX,1,t5,PT,RTE,accuracy,83,,s\n", "already a value"),
         (HEADER + "X,1,t5,PT,RTE,accuracy,,,s\n", "value is empty"),
+        (HEADER + "X,1,t5,PT,RTE,training seconds,-3,,s\n", "cannot be negative"),
+        (HEADER + "X,1,t5,PT,RTE,peak memory bytes,inf,,s\n", "not a number"),
+        (HEADER + "X,1,t5,PT,RTE,training seconds,12:75,,s\n", "not a number"),
+        (HEADER + "X,1,t5,PT,RTE,training seconds,1:75:00,,s\n", "not a number"),
+        (HEADER + "X,1,t5,PT,RTE,training minutes,1:14:16,,s\n", "in minutes: name a metric in seconds"),
+        (HEADER + "X,1,t5,PT,RTE,accuracy,1:14,,s\n", "in points: name a metric in seconds"),
+        (UNITS + "X,1,t5,PT,HotpotQA,f1,76.0,,s,,768\n", "not in points"),
     ],
 )
 def test_add_refuses_all_of_a_wrong_file(
