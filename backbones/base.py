@@ -17,6 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features
+from backbones.joint import Head, Joint
 from backbones.own import position_limit
 from backbones.projections import find
 from methods.base import InputMethod, LayerMethod
@@ -37,6 +38,7 @@ class Backbone(nn.Module):
         head: encoders only, a trainable task head (backbones/encoder.py).
     """
 
+    head_logits: Head  # (N, d) -> (N, V); language models alone
     admission: dict[str, Any] | None = None  # what backbones.admission compared, for the record
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
     current: Source | None = None  # of the forward pass that runs, where hooks read it (encoders)
@@ -174,6 +176,11 @@ class Backbone(nn.Module):
         self.changed = True
         attach(self, method)
 
+    def source_mean(self, place: Any, values: Tensor) -> Tensor:
+        """Mean over the source's positions of what a gated prefix's method reads elsewhere (methods.base.Body)."""
+        assert self.summaries is not None
+        return self.summaries.at(place, values)
+
     def projections(self, name: str) -> list[tuple[str, nn.Module]]:
         """(path, linear layer) of one kind of projection, for a method's hooks (methods.base.Body)."""
         self.changed, self.removable = True, False
@@ -255,6 +262,26 @@ class Backbone(nn.Module):
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
         """Pad encoded examples (tasks.encode.Encoded) to their own longest."""
         raise self._cannot("collate")
+
+    def joint(self, batch: Batch, inputs: InputMethod, first: Tensor) -> Joint:
+        """How states become the logits of an answer's tokens.
+
+        Args:
+            first: (B, d) states that the answer's first token is predicted from; (B K, d) where K prompts answer.
+
+        Raises:
+            ValueError: the method's weights are not (B, K).
+        """
+        if not inputs.answers_together:
+            return Joint(self.head_logits)
+        logits = self.head_logits(first).float().unflatten(0, (len(batch), -1))
+        weights = inputs.weights(self.source(batch), logits)
+        if weights.shape != logits.shape[:2]:
+            raise ValueError(
+                f"{type(inputs).__name__} gave weights of shape {tuple(weights.shape)}: {tuple(logits.shape[:2])} is "
+                "wanted, one for each example and prompt."
+            )
+        return Joint(self.head_logits, weights.float(), first.dtype)
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         """Summed target cross-entropy (B,) and the number of target tokens (B,)."""

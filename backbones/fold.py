@@ -27,9 +27,13 @@ class Folded(InputMethod):
         self.method, self.table = method, table
         self.prompt_slots, self.offset_generated = method.prompt_slots, method.offset_generated
         self.max_source_length, self.row_alignment = method.max_source_length, method.row_alignment
+        self.answers_together = method.answers_together
 
     def prompts(self, source: Source) -> Tensor | Prompts:
         return self.method.prompts(source)
+
+    def weights(self, source: Source, logits: Tensor) -> Tensor:
+        return self.method.weights(source, logits)
 
     def position_offsets(self, count: int) -> Tensor | None:
         return self.method.position_offsets(count)

@@ -21,6 +21,7 @@ from transformers import DynamicCache
 from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
+from backbones.joint import each
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
 from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
@@ -64,7 +65,8 @@ class Llama(Backbone):
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(fed_mask)], 1))
         hidden = self.causal_states(tokens, mask, prompts)
         states = hidden[:, batch.source.shape[1] - 1 :]
-        return summed_losses(states, batch.target, batch.target_mask, batch.places, self.head_logits)
+        joint = self.joint(batch, inputs, states[:, 0])
+        return summed_losses(joint.states(states), batch.target, batch.target_mask, batch.places, joint.logits)
 
     def causal_states(self, embeds: Tensor, mask: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Hidden states of the tokens under ordinary causal attention.
@@ -97,11 +99,13 @@ class Llama(Backbone):
         self.note_source(torch.cat([batch.source_mask, torch.zeros_like(packed.ids)], 1))
         hidden = self._states(embeds, visible, positions, prompts=prompts)[0]
         hidden = hidden[:, length - 1 :]
+        joint = self.joint(batch, inputs, hidden[:, 0])
+        hidden = joint.states(hidden)
         # only the slots that some candidate token starts from reach the head
         wanted = batch.choices_mask.bool()
         owner = wanted.nonzero()[:, 0] * hidden.shape[1] + packed.slots[wanted]
         used, slots = owner.unique(return_inverse=True)
-        scores = edge_log_probs(hidden.flatten(0, 1)[used], slots, batch.choices[wanted], self.head_logits)
+        scores = edge_log_probs(hidden.flatten(0, 1)[used], slots, batch.choices[wanted], joint.logits)
         return sum_candidates(scores, batch.choices_mask)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
@@ -118,6 +122,10 @@ class Llama(Backbone):
         self.note_source(mask)
         hidden, cache = self._states(source, visible, positions_of(mask), prompts=prompts, keep=True)
         self.note_source(None)  # what gates read stays as it was
+        joint = self.joint(batch, inputs, hidden[:, -1])
+        if prompts is not None and prompts.together:
+            mask, prompts = each(mask, prompts.rows), prompts.flat()
+        answering = len(mask) // len(batch)  # prompts that answer an example together
         # what the cache holds: the prompt and the source
         seen = mask if prompts is None else torch.cat([prompts.seen(mask), mask], 1)
         positions, places = self._places(positions_of(mask), prompts)
@@ -125,15 +133,15 @@ class Llama(Backbone):
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
         for count in range(1, max_new_tokens + 1):
-            logits = self.head_logits(hidden[:, -1])
+            logits = joint.logits(joint.states(hidden[:, -1]))
             step = logits.argmax(-1)
             yield logits, step
             ended |= torch.isin(step, eos)
             if count == max_new_tokens or all_ended(ended, count):
                 return
-            seen = torch.cat([seen, seen.new_ones(len(batch), 1)], 1)
+            seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
             places = torch.cat([places, position], 1)
-            embeds = self._shifted(inputs, step[:, None])
+            embeds = self._shifted(inputs, each(step, answering)[:, None])
             hidden = self._forward(embeds, seen[:, None, :].bool(), position, places, cache)
             position = position + 1
 
@@ -222,8 +230,12 @@ class Llama(Backbone):
     ) -> tuple[Tensor, DynamicCache]:
         """Hidden states (B, T, d) of tokens (B, T, d), and the cache behind them (filled for prompts or ``keep``).
 
-        ``visible`` (B, T, T): token i sees token j. ``positions`` (B, T) count from the first real token.
+        ``visible`` (B, T, T): token i sees token j. ``positions`` (B, T) count from the first real token. Where K
+        prompts answer together, an example has K rows, next to each other.
         """
+        if prompts is not None and prompts.together:
+            embeds, visible, positions = (each(t, prompts.rows) for t in (embeds, visible, positions))
+            prompts = prompts.flat()
         batch, length = positions.shape
         visible = visible | torch.eye(length, dtype=torch.bool, device=visible.device)  # no empty rows: softmax
         slots = prompts.slots if prompts is not None else 0

@@ -125,6 +125,7 @@ class Summaries:
         self.first_token = gate_source == "first_token" or (gate_source == "auto" and not family.writes)
         self.mask: Tensor | None = None
         self.given: Tensor | None = None  # (B, d), T5 decoder
+        self.kept: dict[Any, Tensor] = {}  # of other places than slots, see `at`
 
     def of(self, hidden: Tensor) -> Tensor:
         """(B, T, d) -> (B, d), over the source tokens of the current batch."""
@@ -135,6 +136,12 @@ class Summaries:
         weights = self.mask.to(hidden.dtype)
         return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
 
+    def at(self, place: Any, values: Tensor) -> Tensor:
+        """`of` the values at a place of the forward that runs; while an answer is decoded, what it was."""
+        if self.mask is not None:
+            self.kept[place] = self.of(values)
+        return self.kept[place]
+
     def hook(self, slot: Slot) -> Any:
         """A forward pre-hook of the layer that owns ``slot``'s attention."""
 
@@ -143,7 +150,7 @@ class Summaries:
             if self.given is not None and slot.stack == "decoder":
                 slot.summary = self.given
             elif self.mask is not None and self.mask.shape[1] == hidden.shape[1]:
-                slot.summary = self.of(hidden)
+                slot.summary = self.of(slot.method.read(slot.stack, slot.layer, hidden))
 
         return take
 

@@ -16,6 +16,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
+from backbones.joint import Joint, each
 from backbones.llama import sum_candidates
 from backbones.own import own_head
 from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
@@ -40,11 +41,13 @@ class T5(Backbone):
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
         start = batch.target.new_full((len(batch), 1), self.start_id)
-        hidden = self._decode(torch.cat([start, batch.target[:, :-1]], 1), encoded, mask)
-        return summed_losses(hidden, batch.target, batch.target_mask, batch.places, self.head_logits)
+        fed = each(torch.cat([start, batch.target[:, :-1]], 1), len(mask) // len(batch))
+        hidden = self._decode(fed, encoded, mask)
+        joint = self.joint(batch, inputs, hidden[:, 0])
+        return summed_losses(joint.states(hidden), batch.target, batch.target_mask, batch.places, joint.logits)
 
     def encoder_inputs(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
-        """What the encoder reads, (B, m + S, d), and its mask."""
+        """What the encoder reads, (B, m + S, d), and its mask; (B K, m + S, d) where K prompts answer together."""
         return inputs(self.source(batch))
 
     def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
@@ -53,7 +56,8 @@ class T5(Backbone):
     def encode(self, embeds: Tensor, mask: Tensor, source_mask: Tensor) -> Tensor:
         """Encoder states (B, m + S, d)."""
         slots = mask.shape[1] - source_mask.shape[1]
-        sources = torch.cat([mask.new_zeros(len(mask), slots), source_mask], 1)
+        sources = each(source_mask, len(mask) // len(source_mask))
+        sources = torch.cat([mask.new_zeros(len(mask), slots), sources], 1)
         self.note_source(sources)
         encoded = self.model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         self.note_encoded(encoded, sources)
@@ -70,16 +74,17 @@ class T5(Backbone):
         encoded = self.encode(embeds, mask, batch.source_mask)
         rows, count = batch.choices.shape[:2]
         first, cache = self._first_step(encoded, mask)
+        joint = self.joint(batch, inputs, first)
         # the start token's state is the same for all candidates of an example
         owner = torch.arange(rows, device=mask.device).repeat_interleave(count)
         chosen, wanted = batch.choices.flatten(0, 1), batch.choices_mask.flatten(0, 1).bool()
         tokens = torch.zeros(wanted.shape, dtype=torch.float32, device=mask.device)
-        tokens[:, 0] = edge_log_probs(first, owner, chosen[:, 0], self.head_logits)
-        step = max(1, CANDIDATE_ROWS_AT_ONCE // rows)
+        tokens[:, 0] = edge_log_probs(joint.states(first), owner, chosen[:, 0], joint.logits)
+        step = max(1, CANDIDATE_ROWS_AT_ONCE // len(mask))
         for begin in range(0, count if chosen.shape[1] > 1 else 0, step):
             part = range(begin, min(begin + step, count))
             index = torch.tensor([b * count + c for b in range(rows) for c in part], device=mask.device)
-            tokens[index, 1:] = self._continue(chosen[index], wanted[index], len(part), encoded, mask, cache)
+            tokens[index, 1:] = self._continue(chosen[index], wanted[index], len(part), encoded, mask, cache, joint)
         return sum_candidates(tokens[wanted], batch.choices_mask)
 
     def _first_step(self, encoded: Tensor, mask: Tensor) -> tuple[Tensor, EncoderDecoderCache]:
@@ -88,20 +93,28 @@ class T5(Backbone):
         return self._decode(start, encoded, mask, cache)[:, 0], cache
 
     def _continue(
-        self, chosen: Tensor, wanted: Tensor, count: int, encoded: Tensor, mask: Tensor, cache: EncoderDecoderCache
+        self,
+        chosen: Tensor,
+        wanted: Tensor,
+        count: int,
+        encoded: Tensor,
+        mask: Tensor,
+        cache: EncoderDecoderCache,
+        joint: Joint,
     ) -> Tensor:
         """Log-probabilities of the second and later tokens of ``count`` candidates per example, (B * count, L - 1)."""
         copy = EncoderDecoderCache(_copied(cache.self_attention_cache), _copied(cache.cross_attention_cache))
         copy.batch_repeat_interleave(count)
+        prompts = len(mask) * count // len(chosen)  # that answer an example together: each has all its candidates
+        fed = chosen[:, :-1].unflatten(0, (-1, 1, count)).expand(-1, prompts, -1, -1).flatten(0, 2)
         with self.repeated(count):
-            hidden = self._decode(
-                chosen[:, :-1], encoded.repeat_interleave(count, 0), mask.repeat_interleave(count, 0), copy
-            )
+            hidden = self._decode(fed, encoded.repeat_interleave(count, 0), mask.repeat_interleave(count, 0), copy)
+        hidden = joint.states(hidden)
         real = wanted[:, 1:]
         scores = torch.zeros(real.shape, dtype=torch.float32, device=mask.device)
         if real.any():
             slots = torch.arange(int(real.sum()), device=mask.device)
-            scores[real] = edge_log_probs(hidden[real], slots, chosen[:, 1:][real], self.head_logits)
+            scores[real] = edge_log_probs(hidden[real], slots, chosen[:, 1:][real], joint.logits)
         return scores
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
@@ -113,16 +126,17 @@ class T5(Backbone):
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
         hidden, cache = self._first_step(encoded, mask)
+        joint, prompts = self.joint(batch, inputs, hidden), len(mask) // len(batch)
         eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
         for count in range(1, max_new_tokens + 1):
-            logits = self.head_logits(hidden)
+            logits = joint.logits(joint.states(hidden))
             step = logits.argmax(-1)
             yield logits, step
             ended |= torch.isin(step, eos)
             if count == max_new_tokens or all_ended(ended, count):
                 return
-            hidden = self._decode(step[:, None], encoded, mask, cache)[:, 0]
+            hidden = self._decode(each(step, prompts)[:, None], encoded, mask, cache)[:, 0]
 
     def _decode(self, ids: Tensor, encoded: Tensor, mask: Tensor, cache: EncoderDecoderCache | None = None) -> Tensor:
         """Decoder states (B, L, d); right padding needs no mask under causal attention."""

@@ -29,6 +29,12 @@ class Tuned(nn.Module):
         self.method: Any = method
         found = method.attach(backbone) if method is not None else None
         self.inputs: InputMethod = NoPrompt() if found is None else found
+        if self.inputs.answers_together and (backbone.changed or not hasattr(backbone, "head_logits")):
+            why = "the method changes the model too" if backbone.changed else "it has no language-model head"
+            raise ValueError(
+                f"several prompts of {type(method).__name__} answer together, and on backbone {backbone.config.name!r} "
+                f"there is nothing to weight: {why}. Choose a T5 or decoder-only backbone."
+            )
         self.fold = Folder()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:

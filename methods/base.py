@@ -88,6 +88,12 @@ class Body(Protocol):
     def before_layers(self, change: Callable[[Tensor, str, int], Tensor]) -> None:
         """In front of every layer, hidden states (B, T, d) become change(states, stack, layer)."""
 
+    def source_mean(self, place: Any, values: Tensor) -> Tensor:
+        """Mean over the source's positions of values (B, T, k) at a place that a forward passes now: (B, k).
+
+        While an answer is decoded it stays what the source made it. For a method with a gated prefix (`take_prefix`).
+        """
+
     def contexts(self, length: int) -> Tensor:
         """The context of each of `length` positions that pass through a layer now, (B, length).
 
@@ -194,8 +200,11 @@ class InputMethod(Method):
         offset_generated: Decoder-only models: whether answer tokens at scoring and generation get `token_offset` too.
         row_alignment: Decoder-only models, position-indexed methods: `source_end` or `right_edge`.
         max_source_length: s, the rows of `position_offsets`; 0 where there are none.
+        answers_together: Whether several prompts answer each example: `prompts` gives an index (B, K), and the logits
+            of an answer's tokens are the K prompts' logits, weighted by `weights`.
     """
 
+    answers_together: bool = False
     prompt_slots: int = 0
     offset_generated: bool = True
     row_alignment: str = "source_end"
@@ -208,6 +217,15 @@ class InputMethod(Method):
     def prompts(self, source: Source) -> Tensor | Prompts:
         """What stands in front of the source: (m, d) for all examples, (B, m, d) one prompt each, or `Prompts`."""
         raise TypeError(f"{type(self).__name__} must define `prompts`: the (m, d) or (B, m, d) tensor put in front.")
+
+    def weights(self, source: Source, logits: Tensor) -> Tensor:
+        """How much each of the K prompts of an example counts (where `answers_together`), (B, K).
+
+        Args:
+            source: The source.
+            logits: (B, K, V) what each prompt gives for the answer's first token: no answer has been read there.
+        """
+        raise TypeError(f"{type(self).__name__} must define `weights`: how its prompts' answers become one, (B, K).")
 
     def position_offsets(self, count: int) -> Tensor | None:
         """What is added at the first `count` (at most s) rows, (count, d); None = nothing."""
@@ -235,6 +253,12 @@ class InputMethod(Method):
             raise ValueError(
                 f"{type(self).__name__} gave prompts of shape {tuple(made.vectors.shape)}; with prompt_slots="
                 f"{self.prompt_slots} and width {wanted[1]} the last two must be {wanted}."
+            )
+        if made.together != self.answers_together:
+            raise ValueError(
+                f"{type(self).__name__} has answers_together={self.answers_together} and gave prompts with an index of "
+                f"shape {None if made.index is None else tuple(made.index.shape)}: (B, K) where K prompts answer each "
+                "example together, (B,) elsewhere."
             )
         return Prompts(made.vectors.to(source.embeds.dtype), made.index, made.mask)
 
@@ -274,12 +298,18 @@ class InputMethod(Method):
         return embeds + added.to(embeds.dtype)
 
     def forward(self, source: Source) -> tuple[Tensor, Tensor]:
-        """What the backbone reads, (B, m+T, d), and its mask (B, m+T): [prompt; shifted tokens]."""
-        shifted, prompts = self.shift(source.embeds, source.ids, source.rows), self.read(source)
+        """What the backbone reads, (B, m+T, d), and its mask (B, m+T): [prompt; shifted tokens].
+
+        Where K prompts answer together, an example has K rows, next to each other.
+        """
+        shifted, prompts, mask = self.shift(source.embeds, source.ids, source.rows), self.read(source), source.mask
         if prompts is None:
-            return shifted, source.mask
-        front = prompts.by_row(len(source))
-        return torch.cat([front, shifted], dim=1), torch.cat([prompts.seen(source.mask), source.mask], dim=1)
+            return shifted, mask
+        if prompts.together:
+            shifted, mask = (t.repeat_interleave(prompts.rows, 0) for t in (shifted, mask))
+            prompts = prompts.flat()
+        front = prompts.by_row(len(mask))
+        return torch.cat([front, shifted], dim=1), torch.cat([prompts.seen(mask), mask], dim=1)
 
 
 class LayerMethod(Method):
@@ -303,6 +333,10 @@ class LayerMethod(Method):
         body.take_prefix(self)
         return None
 
+    def read(self, stack: str, layer: int, hidden: Tensor) -> Tensor:
+        """What `summary` is the summary of: a layer's input (B, T, d) -> (B, T, k); here the input itself."""
+        return hidden
+
     def prefix(self, stack: str, layer: int, batch: int, summary: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, each (B, l, kv_heads, head_dim).
 
@@ -310,7 +344,7 @@ class LayerMethod(Method):
             stack: `encoder` or `decoder` (LLaMA: `decoder`; BERT types: `encoder`; T5: both).
             layer: Index within the stack.
             batch: B.
-            summary: (B, d) summary of the layer's input where `needs_summary`.
+            summary: (B, k) summary of what is `read` of the layer's input, where `needs_summary`.
         """
         raise TypeError(f"{type(self).__name__} must define `prefix`.")
 

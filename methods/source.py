@@ -79,7 +79,8 @@ class Prompts:
 
     Attributes:
         vectors: (K, m, d).
-        index: Which prompt each example has, (B,); None = all share the one (K = 1).
+        index: Which prompt each example has, (B,); which several answer it together, (B, K'); None = all share the one
+            (K = 1).
         mask: (K, m), 0 at the slots that stand in front of a shorter prompt; None = all slots are real.
     """
 
@@ -110,12 +111,26 @@ class Prompts:
         """m."""
         return self.vectors.shape[1]
 
+    @property
+    def together(self) -> bool:
+        """Whether several answer each example together."""
+        return self.index is not None and self.index.dim() == 2
+
+    @property
+    def rows(self) -> int:
+        """Rows that each example takes: K', 1 where one prompt answers."""
+        return self.index.shape[1] if self.index is not None and self.index.dim() == 2 else 1
+
+    def flat(self) -> Prompts:
+        """The same with a row for each prompt that answers, those of an example next to each other."""
+        return replace(self, index=None if self.index is None else self.index.flatten())
+
     def by_row(self, batch: int) -> Tensor:
-        """The prompt of each example, (B, m, d)."""
+        """The prompt of each row, (B, m, d)."""
         return self.vectors.expand(batch, -1, -1) if self.index is None else self.vectors[self.index]
 
     def seen(self, mask: Tensor) -> Tensor:
-        """The mask of each example's slots, (B, m), in the kind of `mask` (B, T)."""
+        """The mask of each row's slots, (B, m), in the kind of `mask` (B, T)."""
         if self.mask is None:
             return mask.new_ones(len(mask), self.slots)
         own = self.mask if self.index is None else self.mask[self.index]

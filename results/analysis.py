@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from results.files import write_text
 from results.ledger import default_root
 from results.records import Run, matches, read_runs
+from results.standing import told
 
 Array = NDArray[np.float64]
 OPTIONS = ("ledger.root", "out")
@@ -39,7 +40,8 @@ class Prompt:
     @property
     def name(self) -> str:
         """Which run it is, for tables."""
-        return f"{self.run.get('method')}, {self.run.get('task')}, seed {self.run.get('seed')} ({self.run.id[:8]})"
+        method = told(self.run.get("method"), str(self.run.get("method")))
+        return f"{method}, {self.run.get('task')}, seed {self.run.get('seed')} ({self.run.id[:8]})"
 
 
 def prompt_of(run: Run) -> Array | None:

@@ -34,6 +34,7 @@ from results.ledger import default_root
 from results.metric_sums import sums_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
+from results.standing import told
 from results.tables.evidence import label_words
 
 OPTIONS = ("ledger.root", "out", "figure", "fixtures")
@@ -123,7 +124,8 @@ def _score(run: Run, rows: dict[str, Any], ids: Sequence[str], answers: Sequence
 
 
 def _name(run: Run) -> str:
-    return f"{run.get('method')}, {run.get('task')}, {run.get('backbone')} ({run.id[:8]}…)"
+    method = told(run.get("method"), str(run.get("method")))
+    return f"{method}, {run.get('task')}, {run.get('backbone')} ({run.id[:8]}…)"
 
 
 def page(found: Sequence[Together]) -> str:

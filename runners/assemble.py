@@ -87,6 +87,11 @@ def problems_of(config: Config) -> list[str]:
 def _not_as_said(can: Capabilities, config: Config) -> list[str]:
     """Where the class of a user's own file is not what the configuration says it can do."""
     method = methods.method_class(config.method.get("target"), config.method.get("path"))
+    if can.packs and getattr(method, "answers_together", False):
+        return [
+            f"method.capabilities.packs=true, but several prompts of {method.__name__} answer each row together: it "
+            "cannot share passes with other runs; leave packs out"
+        ]
     if can.packs and not issubclass(method, InputMethod):
         return [
             f"method.capabilities.packs=true, but {method.__name__} is no methods.base.InputMethod: runs of it cannot "

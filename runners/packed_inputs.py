@@ -35,11 +35,14 @@ class PackedInputs(InputMethod):
         methods: K input-level methods; they may be of different classes.
 
     Raises:
-        ValueError: methods with an offset by position disagree on its rows or their alignment.
+        ValueError: methods with an offset by position disagree on its rows or their alignment, or several prompts of
+            one answer a row together.
     """
 
     def __init__(self, methods: Sequence[InputMethod]) -> None:
         super().__init__()
+        if names := [type(m).__name__ for m in methods if m.answers_together]:
+            raise ValueError(f"in a pack each row has one prompt; several of {names[0]} answer each: it runs alone")
         self.methods = nn.ModuleList(methods)
         shapes = {(m.max_source_length, m.row_alignment) for m in methods if m.max_source_length}
         if len(shapes) > 1:

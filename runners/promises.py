@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone
+from backbones.joint import Joint
 from backbones.tuned import Tuned
 from methods import load
 from methods.base import InputMethod
@@ -212,7 +213,7 @@ def target(subject: Subject) -> str | None:
     tuned, rows = subject.made(), examples(subject.family)
     seen = []
     for answer in ([40, 41, 42, 1], [40, 41, 90, 91]):
-        with heard(tuned.backbone) as states:
+        with heard(tuned.backbone) as (states, _):
             losses(tuned, [replace(e, target=answer) for e in rows])
         seen.append(torch.cat(states).view(len(rows), len(answer), -1)[:, :3])
     if (found := far(seen[0], seen[1], 1e-3)) is not None:
@@ -223,16 +224,30 @@ def target(subject: Subject) -> str | None:
 
 
 @contextmanager
-def heard(backbone: Backbone) -> Iterator[list[Tensor]]:
-    """The hidden states that reach the language-model head."""
+def heard(backbone: Backbone) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """The states that an answer's tokens are predicted from, (N, d) each, and the logits that they give, (N, V)."""
     states: list[Tensor] = []
-    hook = backbone.model.lm_head.register_forward_pre_hook(
-        lambda _, args: states.append(args[0].detach().flatten(0, -2).clone())
-    )
+    logits: list[Tensor] = []
+    plain = backbone.joint
+
+    def joint(*given: Any) -> Joint:
+        made = plain(*given)
+        own = made.logits
+
+        def told(read: Tensor) -> Tensor:
+            found = own(read)
+            states.append(read.detach().clone())
+            logits.append(found.detach())
+            return found
+
+        made.logits = told  # type: ignore[method-assign]
+        return made
+
+    backbone.joint = joint  # type: ignore[method-assign]
     try:
-        yield states
+        yield states, logits
     finally:
-        hook.remove()
+        backbone.joint = plain  # type: ignore[method-assign]
 
 
 @promise("loss", "ranking scores are the losses of the candidates, and decoding is greedy")
@@ -240,7 +255,6 @@ def ranked(subject: Subject) -> str | None:
     if not traits_of(subject.family).writes:
         return None
     tuned, rows = subject.made(), examples(subject.family)
-    head: Callable[[Tensor], Tensor] = tuned.backbone.head_logits  # type: ignore[assignment]
     scores = answers(tuned, rows)
     for row, example in zip(scores, rows, strict=True):
         own = torch.cat([losses(tuned, [replace(example, target=c)]).detach() for c in example.choices])
@@ -252,9 +266,9 @@ def ranked(subject: Subject) -> str | None:
         return f"decoded in a batch {made}, alone {single}"
     for example, tokens in zip(rows, made, strict=True):
         given = replace(example, target=tokens or [EOS[subject.family]])
-        with heard(tuned.backbone) as states:
+        with heard(tuned.backbone) as (_, logits):
             losses(tuned, [given])
-        best = head(torch.cat(states)).argmax(-1).flatten().tolist()
+        best = torch.cat(logits).argmax(-1).flatten().tolist()
         if best != given.target:
             return f"decoded {given.target}, but the losses' own most likely tokens are {best}"
     return None
@@ -363,8 +377,8 @@ def precision(subject: Subject) -> str | None:
 @promise("packed", "runs that share passes are the runs alone")
 def packed(subject: Subject) -> str | None:
     one = subject.made()
-    if one.inputs is not one.method or not traits_of(subject.family).writes:
-        return None  # it changes the model: it runs alone
+    if one.inputs is not one.method or not traits_of(subject.family).writes or one.inputs.answers_together:
+        return None  # it changes the model, or has several answers to a row: it runs alone
     rows, method = examples(subject.family), one.method
     another = subject.made(seed=4).method
     pack = PackedInputs([method, PT(one.backbone.facts, prompt_length=7), another])

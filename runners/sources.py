@@ -60,6 +60,12 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     method = methods.build(other.method, backbone.facts, None, torch.Generator().manual_seed(other.seed))
     if not isinstance(method, InputMethod) or not method.prompt_slots:
         raise WrongSource(f"{where}: method={other.method['name']} puts no prompt in front of the tokens")
+    whole = methods.method_class(config.method.get("target"), config.method.get("path"))
+    if getattr(whole, "answers_together", False) and _shifts(method):
+        raise WrongSource(
+            f"{where}: method={other.method['name']} changes the tokens too, so that its prompt alone would not answer "
+            "as that run does; take runs of a method with a prompt alone (pt, spot, residual_pt, ulpt)"
+        )
     tensors = {key: t for key, t in load_file(file).items() if not key.startswith("head.")}
     method.load_state_dict(tensors, strict=False)
     method.restored()
@@ -68,6 +74,11 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     if not torch.equal(*made):
         raise WrongSource(f"{where}: the prompt of method={other.method['name']} differs from example to example")
     return made[0]
+
+
+def _shifts(method: InputMethod) -> bool:
+    """Whether it adds to tokens."""
+    return any(getattr(type(method), n) is not getattr(InputMethod, n) for n in ("position_offsets", "token_offset"))
 
 
 def _read(method: InputMethod, backbone: Any, ids: Tensor) -> Tensor:

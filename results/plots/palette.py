@@ -6,6 +6,8 @@ the same distinction without colour.
 
 from __future__ import annotations
 
+from results.standing import told
+
 LABELS = {
     "pt": "PT", "dept": "DePT", "adept": "ADePT", "accept": "ACCEPT", "apt": "APT", "ptuning_v2": "P-tuning v2",
     "prefix": "Prefix tuning", "lora": "LoRA", "ia3": "IA3", "bitfit": "BitFit", "adapter": "Adapter",
@@ -22,7 +24,7 @@ MARKERS = dict(zip(COLOURS, "osD^vPXhd<>*pH", strict=True))
 
 def label(method: str) -> str:
     """The method's name as papers write it."""
-    return LABELS.get(method, method)
+    return told(method, LABELS.get(method, method))
 
 
 def colour(method: str) -> str:

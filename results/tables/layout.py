@@ -14,6 +14,7 @@ from typing import Any
 
 from results.identity import flatten
 from results.records import UNTRAINED, Run, matches
+from results.standing import told
 
 FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
@@ -71,6 +72,12 @@ class RowSpec:
         method = self.where.get("method")
         return method if isinstance(method, str) else self.label
 
+    @property
+    def methods(self) -> list[Any]:
+        """The methods whose runs it takes, in any of its cells."""
+        given = [where.get("method") for where in (self.where, *self.cells.values())]
+        return [name for names in given for name in (names if isinstance(names, list | tuple) else [names])]
+
     def taking(self, column: ColumnSpec) -> dict[str, Any]:
         """What a run must have to stand in the cell of this row and a column."""
         return {**self.where, **self.cells.get(column.key, {}), **column.where}
@@ -91,6 +98,19 @@ class Layout:
     caption: tuple[str, ...] = ()
     command: str = ""
     lineage: str = ""
+
+    def __post_init__(self) -> None:
+        """Whatever makes a layout, a method that is known from an abstract alone is called so in it."""
+        rows = tuple(replace(row, label=told(row.methods, row.label)) for row in self.rows)
+        columns = tuple(
+            replace(column, label=told(column.where.get("method"), column.label)) for column in self.columns
+        )
+        for name, value in (
+            ("rows", rows),
+            ("columns", columns),
+            ("title", told(self.where.get("method"), self.title)),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def narrows(self) -> bool:

@@ -60,7 +60,7 @@ def resolved(choice: str, backbone: str, facts: Facts, fidelity: str = "correcte
     return config
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "unipelt", "sesom"])
 def test_keys_are_the_options_of_the_class(name: str) -> None:
     config = composed(name)
     cls = load.method_class(config["target"])
@@ -178,7 +178,8 @@ def test_capabilities_are_those_of_the_class(name: str) -> None:
         assert said.length == next((key for key in ("prompt_length", "prefix_length") if key in options), None)
         assert said.needs_source == cls.needs_source  # type: ignore[attr-defined]
         # a method of this package that stands in front of the embeddings packs; tests/contract/test_packed.py tries it
-        assert said.packs == (issubclass(cls, InputMethod) and cls.__module__.startswith("methods."))
+        alone = getattr(cls, "answers_together", False)  # several answers to a row
+        assert said.packs == (issubclass(cls, InputMethod) and cls.__module__.startswith("methods.") and not alone)
     for key, values in config.get("lengths", {}).items():
         assert key in config and len(values) == len(config["lengths"][said.length])
 
