@@ -240,10 +240,10 @@ def heard(backbone: Backbone) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
             logits.append(found.detach())
             return found
 
-        made.logits = told  # type: ignore[method-assign]
+        made.logits = told  # type: ignore[assignment, method-assign]
         return made
 
-    backbone.joint = joint  # type: ignore[method-assign]
+    backbone.joint = joint  # type: ignore[assignment, method-assign]
     try:
         yield states, logits
     finally:
