@@ -7,6 +7,7 @@ clone shows them.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
@@ -63,9 +64,13 @@ def _members(run: Run) -> Iterator[tuple[str, bytes]]:
             yield name, (run.folder / name).read_bytes()
 
 
-@cache
 def unpacked(path: Path) -> Path:
-    """A ledger folder with an archive's runs, for as long as this process lives."""
+    """A ledger folder with an archive's runs, for as long as this process lives; anew once the archive is another."""
+    return _unpacked(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@cache
+def _unpacked(path: Path, content: str) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="soft-prompt-bench-")
     _UNPACKED.append(folder)
     with tarfile.open(path) as archive:

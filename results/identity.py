@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
 
 
+@cache
 def is_cosmetic(key: str) -> bool:
     """Whether a dotted key, or one above it, cannot change a score."""
     parts = key.split(".")

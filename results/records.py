@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from results.files import read_lines
-from results.identity import flatten, is_cosmetic
+from results.identity import choices_that_count
 from results.ledger import Broken, Ledger, default_root
 from results.sound import fault, one_line, sound_history, sound_line
 
@@ -177,10 +177,14 @@ class Run:
 
     @cached_property
     def configuration(self) -> str:
-        """Everything that the run is made of but its seed, as one comparable string."""
-        kept = {k: v for k, v in flatten(self.config) if k != "seed" and not _is_cosmetic(k)}
+        """All that names the run (results.identity) but its seed, as one comparable string.
+
+        Thus a value that came later at its neutral setting parts no seeds, and an edited method or other data do.
+        """
+        counted = {key: value for key, value in choices_that_count(self.config).items() if key != "seed"}
         names = [str(self.record.get(k)) for k in ("method", "task", "backbone", "protocol")]
-        return "|".join(names) + json.dumps(kept, default=str)
+        behind = self.record.get("identity") or {}
+        return "|".join(names) + json.dumps([counted, behind], sort_keys=True, default=str)
 
     def predictions(self, split: str | None = None) -> list[dict[str, Any]]:
         """The lines of `predictions.<split>.jsonl`; a torn last line is left out, no file gives []."""
@@ -208,9 +212,6 @@ class Reading:
     root: Path
     runs: list[Run] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-
-_is_cosmetic = lru_cache(maxsize=None)(is_cosmetic)
 
 
 def lookup(tree: Any, dotted: str) -> Any:

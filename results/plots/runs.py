@@ -15,7 +15,7 @@ from typing import Any
 from results import ledger
 from results.archive import with_archive
 from results.files import read_lines
-from results.identity import flatten, is_cosmetic
+from results.identity import choices_that_count, flatten
 from results.records import Run, matches, read_runs
 from results.selection import Trial, choose, trials
 from results.sound import sound_gates, sound_history
@@ -186,10 +186,10 @@ class Panel:
 
 
 def differing(runs: Sequence[Seen]) -> list[str]:
-    """Dotted keys of the configuration (none that is cosmetic, nor the seed) whose values differ among runs."""
-    keys = sorted({key for run in runs for key in run.options})
-    counted = (key for key in keys if key != "seed" and not is_cosmetic(key))
-    return [key for key in counted if len({str(run.options.get(key)) for run in runs}) > 1]
+    """Dotted keys of the choices that name a run (results.identity), but the seed, whose values differ among runs."""
+    counted = [choices_that_count(run.config) for run in runs]
+    keys = sorted({key for one in counted for key in one if key != "seed"})
+    return [key for key in keys if len({str(one.get(key)) for one in counted}) > 1]
 
 
 def _point(trial: Trial) -> Point:

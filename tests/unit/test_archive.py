@@ -163,3 +163,13 @@ def test_publishing_says_what_is_wrong(home: Path, capsys: pytest.CaptureFixture
     assert "no run of paper=offline_v1" in capsys.readouterr().err
     assert publish.main(["paper=offline_v2", f"ledger.root={home / 'runs'}"]) == 2
     assert "did you mean offline_v1" in capsys.readouterr().err
+
+
+def test_what_was_published_is_read_anew_in_the_same_process(home: Path) -> None:
+    fill(home / "runs", "pt", 0.8)
+    path = archive.archive_of("offline_v1")
+    archive.pack(read_runs(home / "runs").runs, path)
+    assert len(archive.archived("offline_v1").runs) == 3
+    fill(home / "runs", "dept", 0.8)
+    archive.pack(read_runs(home / "runs").runs, path)
+    assert len(archive.archived("offline_v1").runs) == 6

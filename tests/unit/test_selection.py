@@ -129,3 +129,27 @@ def test_confirm_plans_the_chosen_points_with_fresh_seeds(tmp_path: Path) -> Non
     assert [p.run_id for p in planned(tmp_path, "confirm=3").points] == [p.run_id for p in again.points]
     done = [run for run in read_runs(tmp_path).runs if run.get("method") == "pt"]
     assert choose(done).confirmed and rate(choose(done)) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("change", "identity", "apart"),
+    [
+        ({"runner": {"micro_batch": "auto", "version": 1}}, {}, False),  # how sums are made; a later option as it was
+        ({"method": {"capabilities": {"packs": True}, "init_across": False}, "tracking": {"name": "none"}}, {}, False),
+        ({"budget": {"kind": "lengths"}, "experiment": "other", "packed": None}, {}, False),
+        ({"runner": {"version": 2}}, {}, True),
+        ({"method": {"init_across": True}}, {}, True),
+        ({}, {"contents": {"source": {"methods/pt.py": "edited"}}, "data": "a"}, True),
+        ({}, {"contents": {}, "data": "b"}, True),
+    ],
+)
+def test_seeds_are_one_trial_exactly_if_all_that_names_a_run_is_equal(
+    tmp_path: Path, change: dict[str, Any], identity: dict[str, Any], apart: bool
+) -> None:
+    """A trial is what an id names, less the seed: also where the records are of different versions of the bench."""
+    for seed in (1, 2, 3):
+        write_run(tmp_path, "pt", seed=seed, identity={"contents": {}, "data": "a"})
+    for seed in (4, 5):
+        write_run(tmp_path, "pt", seed=seed, config=change, identity=identity or {"contents": {}, "data": "a"})
+    found = trials(read_runs(tmp_path).runs)
+    assert sorted(len(one.runs) for one in found) == ([2, 3] if apart else [5])
