@@ -84,7 +84,7 @@ def prompt(finished: Any) -> Form:
     if reads.max_source_length and reads.position_offsets(1) is not None:
         raise _refused(
             finished,
-            "it adds an offset to each source token, and PEFT's prompt tuning only puts vectors in front",
+            "it adds an offset to every source token by its position; PEFT's prompt tuning puts vectors in front alone",
         )
     table = folded(finished)
     facts = backbone.facts

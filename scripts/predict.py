@@ -7,7 +7,10 @@ Anything else is text, from a .txt file or the terminal until it ends: a line is
 columns separated by tabs in the order that the task names them, or a JSON object with the columns. Each answer is one
 line: the answer in the label's own words, then the probability of every label.
 
-    options: run=<id or its beginning>  to=<file>  ledger=<folder>  cache=<folder>  device=<cpu|cuda>
+Several runs on one backbone answer one file together, in the same batches: `run=<id>,<id>,... by=<column>`, where the
+column (default: task) names each row's run by its task or its id.
+
+    options: run=<ids or their beginnings>  by=<column>  to=<file>  ledger=<folder>  cache=<folder>  device=<cpu|cuda>
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
-OPTIONS = {"run": "id", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
+OPTIONS = {"run": "id", "by": "column", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
 TABLES = (".csv", ".tsv", ".jsonl", ".json")  # forms with named columns
 BATCH = 32
 
@@ -48,8 +51,21 @@ def main(arguments: Sequence[str]) -> int:
         rows = None
         if source is not None and source.name.lower().removesuffix(".gz").endswith(TABLES):
             rows = read_rows(source)  # before the model: a damaged file is said at once
+        ids, device, cache = given["run"].split(","), given.get("device", "cpu"), given.get("cache")
+        if (len(ids) > 1 or "by" in given) and rows is None:
+            raise ValueError(
+                f"several runs answer a file with columns ({', '.join(TABLES)}), one of which names the run"
+            )
         with _output(given.get("to")) as out:
-            answerer = Answerer(load_finished(root, given["run"], given.get("device", "cpu"), given.get("cache")))
+            first = load_finished(root, ids[0], device, cache)
+            if rows is not None and source is not None and (len(ids) > 1 or "by" in given):
+                from scripts.predict_many import Together, write_together
+
+                others = [load_finished(root, name, device, cache, beside=first) for name in ids[1:]]
+                together = Together([Answerer(run) for run in (first, *others)], given.get("by", "task"))
+                write_together(together, rows, source, out)
+                return 0
+            answerer = Answerer(first)
             if rows is not None and source is not None:
                 write_table(answerer, rows, source, out)
             else:
@@ -81,30 +97,53 @@ def write_table(answerer: Answerer, rows: Sequence[dict[str, Any]], source: Path
     Raises:
         ValueError: a row lacks the task's columns, or the file has columns of the names that are added.
     """
-    form = next(form for form in TABLES if source.name.lower().removesuffix(".gz").endswith(form))
     waiting = [answerer.of_row(row, f"row {number}") for number, row in enumerate(rows, start=1)]
-    writer: Any = None
+    writer = Table(source, out)
     for begin in range(0, len(rows), BATCH):
         part = waiting[begin : begin + BATCH]
-        for row, (answer, chances) in zip(rows[begin : begin + BATCH], answerer.answers(part), strict=True):
-            added = {"prediction": answer} | {f"p({word})": round(chance, 6) for word, chance in chances.items()}
-            taken = sorted(set(added) & set(row))
-            if taken:
-                raise ValueError(f"{source} has a column {taken[0]!r} already; rename it, answers are added so")
-            if form in (".jsonl", ".json"):
-                out.write(json.dumps({**row, **added}, ensure_ascii=False) + "\n")
-                continue
-            if writer is None:
-                names = [*row, *added]
-                if form == ".tsv":  # no quotes there, as it is read
-                    writer = csv.DictWriter(
-                        out, names, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
-                    )
-                else:
-                    writer = csv.DictWriter(out, names, lineterminator="\n")
-                writer.writeheader()
-            writer.writerow({**row, **{name: as_text(value) for name, value in added.items()}})
+        for row, told in zip(rows[begin : begin + BATCH], answerer.answers(part), strict=True):
+            writer.add(row, *told)
     out.flush()
+
+
+class Table:
+    """Writes rows with their answers in the form of the file that they came from.
+
+    Args:
+        source: that file.
+        out: where to.
+        labels: columns of probabilities, where rows differ in theirs; None = those of the first row.
+    """
+
+    def __init__(self, source: Path, out: TextIO, labels: Sequence[str] | None = None) -> None:
+        self.source, self.out, self.labels = source, out, labels
+        self.form = next(form for form in TABLES if source.name.lower().removesuffix(".gz").endswith(form))
+        self.writer: Any = None
+
+    def add(self, row: dict[str, Any], answer: Any, chances: dict[str, float]) -> None:
+        """One row more.
+
+        Raises:
+            ValueError: it has a column of a name that is added.
+        """
+        added = {"prediction": answer} | {f"p({word})": round(chance, 6) for word, chance in chances.items()}
+        taken = sorted(set(added) & set(row))
+        if taken:
+            raise ValueError(f"{self.source} has a column {taken[0]!r} already; rename it, answers are added so")
+        if self.form in (".jsonl", ".json"):
+            self.out.write(json.dumps({**row, **added}, ensure_ascii=False) + "\n")
+            return
+        if self.writer is None:
+            names = list(added) if self.labels is None else ["prediction", *(f"p({word})" for word in self.labels)]
+            names = [*row, *names]
+            if self.form == ".tsv":  # no quotes there, as it is read
+                self.writer = csv.DictWriter(
+                    self.out, names, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+                )
+            else:
+                self.writer = csv.DictWriter(self.out, names, lineterminator="\n")
+            self.writer.writeheader()
+        self.writer.writerow({**row, **{name: as_text(value) for name, value in added.items()}})
 
 
 def write_lines(answerer: Answerer, source: Path | None, out: TextIO) -> None:
@@ -136,6 +175,7 @@ class Answerer:
         from tasks.templates import Template
 
         self.config, self.tuned = finished.config, finished.tuned
+        self.run, self.task = finished.run.id, finished.config.task.name
         task, protocol = self.config.task, self.config.protocol
         self.template = Template(task, protocol, self.config.backbone.family)
         device = str(self.tuned.backbone.device)
@@ -238,11 +278,11 @@ class Answerer:
             elif all(example.choices for example in examples) and self.evaluator.how != "classify":
                 scores = self.tuned.rank(backbone.collate(encoded, candidates=True).to(backbone.device))
                 chances = scores.float().softmax(-1).tolist()
-        told = [self.own_words(e, answer) for e, (answer, _) in zip(examples, told, strict=True)]
-        return [
-            (answer, dict(zip(self.words(e), chance, strict=False)))
-            for e, answer, chance in zip(examples, told, chances, strict=True)
-        ]
+        return [self.told(e, answer, chance) for e, (answer, _), chance in zip(examples, told, chances, strict=True)]
+
+    def told(self, example: Any, answer: Any, chance: Sequence[float]) -> tuple[Any, dict[str, float]]:
+        """An answer and the probability of every label, by the label's own word."""
+        return self.own_words(example, answer), dict(zip(self.words(example), chance, strict=False))
 
     def words(self, example: Any) -> list[str]:
         """What its candidates are called: the labels' own names, or for open choices their texts."""

@@ -159,3 +159,58 @@ def test_doctor_says_what_is_missing_and_what_brings_it(tmp_path: Path, capsys: 
     assert out.strip().splitlines()[-1] == "doctor: 1 problem"
     assert doctor.main(overrides(tmp_path, "method=dpet")) == 1
     assert "Did you mean dept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backbone", ["tiny_llama", "tiny_t5"])
+def test_runs_of_several_tasks_answer_one_file_as_each_would_alone(
+    backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prompts of two lengths, offsets by token beside none, two tasks, mixed rows: the same answers in the same order."""
+    where = [f"ledger={tmp_path / 'runs'}"]
+    few = (f"backbone={backbone}", "runner.max_steps=2")
+    boolq = run_here(tmp_path, *few, "method.prompt_length=7", "method.lr.prompt=0.5").run_id
+    film = run_here(tmp_path, *few, "method=adept", "method.prompt_length=3", "task=demo/movie_reviews").run_id
+    rows = [
+        {"task": "boolq", "question": "is it so", "passage": "it is so"},
+        {"task": "movie_reviews", "text": "a fine film"},
+        {"task": str(film), "text": "what a bore, and so very long that its row is the longest of them all"},
+        {"task": "superglue/boolq", "question": "is it", "passage": "no"},
+    ]
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    capsys.readouterr()
+    assert predict.main([f"run={boolq},{film}", *where, str(mixed)]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for run, places in ((boolq, (0, 3)), (film, (1, 2))):
+        alone = tmp_path / f"{run}.jsonl"
+        alone.write_text("".join(json.dumps(rows[i]) + "\n" for i in places))
+        assert predict.main([f"run={run}", *where, str(alone)]) == 0
+        for i, line in zip(places, capsys.readouterr().out.splitlines(), strict=True):
+            wanted = json.loads(line)
+            assert told[i].keys() == wanted.keys() and told[i]["prediction"] == wanted["prediction"]
+            chances = [key for key in wanted if key.startswith("p(")]
+            assert len(chances) == 2
+            assert [told[i][k] for k in chances] == pytest.approx([wanted[k] for k in chances], abs=2e-5)
+    mixed.write_text(json.dumps({"task": "rte", "text": "a"}) + "\n")
+    assert predict.main([f"run={boolq},{film}", *where, str(mixed)]) == 2
+    assert "task='rte': no run has that name; there are superglue/boolq (" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_enough_is_no_error(tmp_path: Path) -> None:
+    """predict | head: exit code 0 and nothing on standard error."""
+    import subprocess
+    import sys
+
+    from tests.running import ROOT, environment
+
+    run_here(tmp_path, "task=demo/movie_reviews", "runner.max_steps=2")
+    (tmp_path / "rows.jsonl").write_text('{"text": "a fine film"}\n' * 3000)
+    words = [sys.executable, str(ROOT / "scripts/predict.py"), f"run={record(tmp_path)['run_id']}"]
+    process = subprocess.Popen(
+        [*words, f"ledger={tmp_path / 'runs'}", str(tmp_path / "rows.jsonl")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    assert "prediction" in process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0 and process.stderr.read() == ""
