@@ -29,18 +29,15 @@ class Finished:
     tuned: Tuned
 
 
-def load_finished(
-    root: Path, prefix: str, device: str = "cpu", cache: str | None = None, beside: Finished | None = None
-) -> Finished:
+def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | None = None) -> Finished:
     """Load the run whose id begins with `prefix`.
 
     Args:
         root: the ledger.
         cache: where models are kept (default: as the run had it).
-        beside: another run, whose frozen backbone this one is to share.
 
     Raises:
-        ValueError: there is no such finished run with a trained method, or it cannot share that backbone.
+        ValueError: there is no such finished run with a trained method.
     """
     try:
         run = Ledger(root).find(prefix)
@@ -61,15 +58,7 @@ def load_finished(
     config = typed(record["config"])
     if cache:
         config.cache.root = cache
-    if beside is None:
-        backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
-    else:
-        backbone, other = beside.tuned.backbone, beside.config
-        if (config.backbone, config.runner.precision) != (other.backbone, other.runner.precision):
-            raise ValueError(
-                f"run {run.id} is on {config.backbone.name} ({config.runner.precision}), run {beside.run.id} on "
-                f"{other.backbone.name} ({other.runner.precision}): one backbone cannot serve both"
-            )
+    backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
     tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
     if config.task.kind == "tagging":
         tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]

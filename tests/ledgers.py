@@ -230,6 +230,7 @@ def _record(
         "run_id": identity,
         "status": "failed" if failed else "done",
         "reason": f"loss was nan at step {steps}; lower method.lr.prompt" if failed else None,
+        "generated": True,  # marked in every view of the report
         "method": method,
         "task": task,
         "backbone": config["backbone"]["name"],

@@ -12,17 +12,23 @@ from results.ledger import default_root
 from results.plots.runs import read
 from results.records import Reading
 from results.report import page, payload
-from results.report.papers import paper_tables
+from results.report.papers import audit_table, paper_tables, power_tables
 
-USAGE = """usage: python -m results.report [key=value ...] [out=FILE] [ledger.root=DIR] [title=TEXT]
+USAGE = """usage: python -m results.report [key=value ...] [out=FILE] [ledger.root=DIR] [title=TEXT] [fixtures=true]
 
 Writes one self-contained HTML page of the ledger (default results/report.html).
+fixtures     true: runs on fixture rows or random weights stand in tables too (default: marked, and in no table)
 filters      any field of the record (task=glue/rte method=pt,dept), any key of the configuration, paper=NAME"""
-OPTIONS = ("out", "ledger.root", "title")
+OPTIONS = ("out", "ledger.root", "title", "fixtures")
 
 
 def write(
-    root: Path, out: Path, *, title: str = "Soft-prompt bench", filters: dict[str, list[str]] | None = None
+    root: Path,
+    out: Path,
+    *,
+    title: str = "Soft-prompt bench",
+    filters: dict[str, list[str]] | None = None,
+    fixtures: bool = False,
 ) -> int:
     """Write the page.
 
@@ -32,7 +38,9 @@ def write(
     runs, problems = read(root, filters or {})
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     content = payload.build(runs, problems, title=title, made=made, ledger=f"{root.parent.name}/{root.name}")
-    write_text(out, page.render(content, paper_tables(runs, Reading(root))))
+    content.index["fixtures"] = fixtures
+    tables = paper_tables(runs, Reading(root), fixtures=fixtures)
+    write_text(out, page.render(content, tables, audit_table(), power_tables()))
     return len(runs)
 
 
@@ -47,10 +55,19 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     pairs = dict(argument.split("=", 1) for argument in arguments)
     options = {key: pairs.pop(key) for key in OPTIONS if key in pairs}
+    if options.get("fixtures", "false") not in ("true", "false"):
+        print(f"fixtures={options['fixtures']}: true or false", file=sys.stderr)
+        return 2
     root = Path(options.get("ledger.root") or default_root())
     out = Path(options.get("out") or default_root().parent / "report.html")
     filters = {key: value.split(",") for key, value in pairs.items()}
-    count = write(root, out, title=options.get("title", "Soft-prompt bench"), filters=filters)
+    count = write(
+        root,
+        out,
+        title=options.get("title", "Soft-prompt bench"),
+        filters=filters,
+        fixtures=options.get("fixtures") == "true",
+    )
     print(f"{out} ({count} runs, {out.stat().st_size / 1e6:.1f} MB)")
     if not count:
         print("No run is on it yet: loosen the filters, give ledger.root=DIR, or train some (make demo).")

@@ -13,12 +13,12 @@ ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("base.js", "chart.js", "heat.js", "table.js", "overview.js", "runs.js", "figures.js", "run.js", "main.js")
 
 
-def render(payload: Payload, tables: str = "") -> str:
+def render(payload: Payload, tables: str = "", audit: str = "", power: str = "") -> str:
     """The page.
 
     Args:
         payload: what it shows.
-        tables: further HTML for the overview (paper tables), written by this project, hence trusted.
+        tables, audit, power: HTML of those views, written by this project, hence trusted.
     """
     parts = {
         "title": html.escape(str(payload.index["title"])),
@@ -30,6 +30,8 @@ def render(payload: Payload, tables: str = "") -> str:
             for number, block in enumerate(payload.blocks)
         ),
         "tables": tables,
+        "audit": audit,
+        "power": power,
     }
     page = (ASSETS / "report.html").read_text(encoding="utf-8")
     # one pass, so that nothing that a part holds is taken for a place to fill

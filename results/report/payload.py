@@ -152,6 +152,7 @@ def _columns(runs: Sequence[Seen]) -> dict[str, list[Any]]:
         "level": column(worst_level),
         "warnings": column(lambda run: sum(v.get("level") in LEVELS[2:] for v in verdicts(run))),
         "fixture": column(lambda run: int(run.is_fixture)),
+        "generated": column(lambda run: int(bool(run.record.get("generated")))),
         "packed": column(lambda run: int(run.packed)),
         "error": field("standard_error"),
         "selected": field("selected_step"),

@@ -161,3 +161,64 @@ def test_gates_and_both_themes(go: Callable[[str], Any]) -> None:
 def test_nothing_is_asked_of_the_network(go: Callable[[str], Any]) -> None:
     driver = go("curves")
     assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+VIEWS = ("", "runs", "curves", "sensitivity", "pareto", "gates", "tables", "audit", "power")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_fits_500_pixels_and_says_that_runs_are_generated(go: Callable[[str], Any], view: str) -> None:
+    driver = go(view)
+    driver.set_window_size(500, 900)
+    try:
+        driver.refresh()
+        driver.implicitly_wait(5)
+        assert "generated" in driver.find_element("css selector", "main > .banner .badge").text
+        wide, width = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= width <= 520
+        links = driver.find_elements("css selector", "#nav a")
+        assert len(links) == len(VIEWS) and all(link.rect["x"] + link.rect["width"] <= width for link in links)
+    finally:
+        driver.set_window_size(1280, 900)
+
+
+def test_a_fixture_panel_is_marked_in_every_figure(go: Callable[[str], Any]) -> None:
+    from urllib.parse import quote
+
+    driver = go("curves")
+    find = (
+        "return DATA.panels.map((p, i) =>"
+        " [p.fixture && RUNS.some(r => r.panel === i && trained(r) && r.done), panelName(p)])"
+    )
+    names = [name for fixture, name in driver.execute_script(find) if fixture]
+    assert names
+    for view in ("curves", "sensitivity", "pareto"):
+        driver = go(f"{view}?panel={quote(names[0])}")
+        assert "no score means anything" in driver.find_element("css selector", ".banner.mark").text
+        driver = go(view)
+        assert not driver.find_elements("css selector", ".banner.mark")
+
+
+def test_counts_have_their_nouns(go: Callable[[str], Any]) -> None:
+    driver = go("")
+    shown = dict(
+        driver.execute_script(
+            "return [...document.querySelectorAll('.stat')]"
+            ".map(s => [s.children[1].textContent, s.children[0].textContent])"
+        )
+    )
+    assert int(shown["methods"]) == driver.execute_script(
+        "return new Set(RUNS.filter(r => !r.fixture).map(r => r.method)).size"
+    )
+    assert driver.execute_script("return [counted(1, 'method'), counted(3, 'method'), counted(0, 'run')]") == [
+        "1 method", "3 methods", "0 runs",
+    ]  # fmt: skip
+
+
+def test_ready_tables_have_views_of_their_own(go: Callable[[str], Any]) -> None:
+    assert len(go("power").find_elements("css selector", "main table.paper")) == 3
+    driver = go("audit")
+    assert len(driver.find_elements("css selector", "main #audit tbody tr")) > 5
+    driver = go("tables")
+    tables = driver.find_elements("css selector", "main table.paper")
+    assert tables and len(driver.find_elements("css selector", "main details.pairs-of")) == len(tables)

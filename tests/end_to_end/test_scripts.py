@@ -165,7 +165,7 @@ def test_doctor_says_what_is_missing_and_what_brings_it(tmp_path: Path, capsys: 
 def test_runs_of_several_tasks_answer_one_file_as_each_would_alone(
     backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Prompts of two lengths, offsets by token beside none, two tasks, mixed rows: the same answers in the same order."""
+    """Prompts of two lengths, offsets by token beside none, two tasks, mixed rows: the same answers, in their order."""
     where = [f"ledger={tmp_path / 'runs'}"]
     few = (f"backbone={backbone}", "runner.max_steps=2")
     boolq = run_here(tmp_path, *few, "method.prompt_length=7", "method.lr.prompt=0.5").run_id

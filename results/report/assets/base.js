@@ -65,6 +65,9 @@ function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
+/** A number with its noun: 1 method, 3 methods. */
+const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+const UNREAL = "fixture rows or random weights: it shows that the code runs, and no score means anything";
 const metricName = (metric) => metric.replaceAll("_", " ");
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 function deviation(values) {

@@ -8,7 +8,8 @@ function panelPicker(settings, change, usable) {
   const asked = open.find(([, panel]) => panelName(panel) === settings.panel);
   const [number, panel] = asked ?? open[0];
   const runs = RUNS.filter((run) => run.panel === number && run.done);
-  return { number, panel, runs, box: select("Task · backbone · protocol", panelName(panel), open.map(([, one]) => panelName(one)), (value) => change({ panel: value })) };
+  const box = select("Task · backbone · protocol", panelName(panel), open.map(([, one]) => panelName(one)), (value) => change({ panel: value }));
+  return { number, panel, runs, box: panel.fixture ? [box, el("p", { class: "banner fixture mark" }, badge("fixture"), ` Runs on ${UNREAL}.`)] : box };
 }
 const trained = (run) => !BASELINES.has(run.method);
 const openRun = (run) => { location.hash = address(`run/${run.id}`); };
@@ -120,7 +121,7 @@ function paretoView(settings, change) {
     const groups = [...groupBy(usable, (run) => run.point).values()].map((runs) => ({ runs, x: factor * mean(runs.map((run) => run[key])), y: 100 * mean(runs.map((run) => run.score)), bar: runs.length > 1 ? 100 * deviation(runs.map((run) => run.score)) : 0 }));
     const series = [...groupBy(groups, ({ runs }) => runs[0].method)].sort(([a], [b]) => byMethod(a, b)).map(([method, places]) => ({
       name: DATA.labels[method], ...styleOf(method), line: false, dots: true, size: 1.4,
-      points: places.map(({ runs, x, y, bar }) => ({ x, y, bar, meta: runs[0], lines: [`${runs[0].label} · ${runs.length} seed(s)`, settingOf(runs[0]), `${plain(y)} %`, `${label} ${short(x)}`, runs.slice(0, 3).map((run) => run.id.slice(0, 8)).join(" ")] })) }));
+      points: places.map(({ runs, x, y, bar }) => ({ x, y, bar, meta: runs[0], lines: [`${runs[0].label} · ${counted(runs.length, "seed")}`, settingOf(runs[0]), `${plain(y)} %`, `${label} ${short(x)}`, runs.slice(0, 3).map((run) => run.id.slice(0, 8)).join(" ")] })) }));
     series.unshift({ name: "Pareto front", colour: "var(--muted)", width: 1.2, mute: true, steps: more ? "before" : "after", points: paretoFront(groups, more) });
     return chart({ title: `Score against ${label.replace(/ \(.*/, "")}`, height: 300, x: { label: `${label} ${more ? "→ more is better" : "← less is better"}`, log, format: key === "memory" ? (value) => plain(value, 6) : short }, y: percentAxis(`${panel.split} ${metricName(panel.metric)} (%)`), series, onpick: openRun,
       caption: key === "parameters" ? `Bars: standard deviation over seeds. ${provenance(usable)}` : "Measured where the run ran: comparable only on the same machine. Packed runs are left out." });

@@ -1,22 +1,24 @@
 // The first page: what the ledger holds, methods against tasks, paper tables, and what needs a look.
 function overview(settings, change) {
   const real = RUNS.filter((run) => !run.fixture);
+  const told = real.length ? real : RUNS; // what the counts of methods and tasks are of
+  const kinds = (key) => distinct(told.map((run) => run[key])).length;
   const count = (test) => RUNS.filter(test).length;
   const seconds = RUNS.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
   const cards = [
-    ["finished runs", count((run) => run.done), address("runs", { status: "done" })],
+    [["finished run"], count((run) => run.done), address("runs", { status: "done" })],
     ["failed", count((run) => run.status === "failed"), address("runs", { status: "failed" })],
     ["with warnings", count((run) => run.level >= 2), address("runs", { level: "warning" })],
-    ["fixture runs", count((run) => run.fixture), address("runs", { fixture: "only" })],
-    ["methods", distinct(real.map((run) => run.method)).length, null],
-    ["tasks", distinct(real.map((run) => run.task)).length, null],
+    [["fixture run"], count((run) => run.fixture), address("runs", { fixture: "only" })],
+    [["method"], kinds("method"), null],
+    [["task"], kinds("task"), null],
     ["time of runs", duration(seconds), null],
-  ].map(([name, value, href]) => el(href ? "a" : "div", { class: "stat", href }, el("b", {}, String(value)), el("span", {}, name)));
+  ].map(([name, value, href]) => el(href ? "a" : "div", { class: "stat", href }, el("b", {}, String(value)), el("span", {}, Array.isArray(name) ? counted(value, name[0]).replace(/^\S+ /, "") : name)));
   return [
     el("div", { class: "stats" }, cards),
-    COUNT && !real.length ? el("p", { class: "banner fixture" }, "Every run here was made on fixture data or random weights: it shows that the code runs, and no score means anything.") : null,
+    COUNT && !real.length ? el("p", { class: "banner fixture" }, `Every run here was made on ${UNREAL}.`) : null,
     comparison(settings, change),
-    papers(),
+    ready("tables") ? el("p", {}, el("a", { href: address("tables") }, "Paper tables"), ": in the papers' own layout, published numbers beside ours, every pair tested.") : null,
     problems(),
   ];
 }
@@ -24,7 +26,8 @@ function overview(settings, change) {
 function comparison(settings, change) {
   const finished = RUNS.filter((run) => run.done && !missing(run.score));
   const hasReal = finished.some((run) => !run.fixture);
-  const fixtures = settings.fixtures === "1" || !hasReal;
+  const asked = settings.fixtures ?? (DATA.fixtures ? "1" : "");
+  const fixtures = asked === "1" || !hasReal;
   const pool = finished.filter((run) => fixtures || !run.fixture);
   if (!pool.length) return el("section", {}, el("h2", {}, "Methods and tasks"), el("p", { class: "card pad" }, "No finished run yet. ", el("code", {}, "make demo"), " makes some."));
   const groups = groupBy(pool, (run) => `${run.backbone} · ${run.protocol}`);
@@ -53,7 +56,7 @@ function comparison(settings, change) {
     })),
   ];
   const rules = [select("Backbone · protocol", name, names, (value) => change({ with: value }))];
-  if (hasReal) rules.push(el("label", { class: "check" }, el("input", { type: "checkbox", checked: fixtures, onchange: (event) => change({ fixtures: event.target.checked ? "1" : "" }) }), "with fixture runs"));
+  if (hasReal) rules.push(el("label", { class: "check" }, el("input", { type: "checkbox", checked: fixtures, onchange: (event) => change({ fixtures: event.target.checked ? "1" : "0" }) }), "with fixture runs"));
   return el("section", {}, el("h2", {}, "Methods and tasks"), el("div", { class: "controls" }, rules),
     dataTable(columns, rows, { caption: "Points: mean over seeds ± standard deviation, number of seeds below. Of several settings of a method, the one with the best validation mean is shown. A cell opens its runs." }));
 }
@@ -74,21 +77,24 @@ function scoreCell(row, task, name, [low, high]) {
   if (missing(cell.score)) return el("span", { class: "faint", title: "several settings and no validation score to choose by" }, "not chosen");
   const share = high > low ? (cell.score - low) / (high - low) : 0;
   const [backbone, protocol] = name.split(" · ");
-  const title = `${cell.runs.map((run) => run.id).join(", ")}; ${cell.trials} setting(s) tried`;
+  const title = `${cell.runs.map((run) => run.id).join(", ")}; ${counted(cell.trials, "setting")} tried`;
   return el("a", { class: "score", title, style: `--share:${share.toFixed(3)}`, href: address("runs", { method: row.method, task, backbone, protocol }) },
-    points(cell.score), el("small", {}, cell.spread === null ? `n=${cell.n}` : `±${points(cell.spread)} n=${cell.n}`));
+    points(cell.score), cell.runs.some((run) => run.fixture) ? [" ", badge("fixture")] : null, el("small", {}, cell.spread === null ? `n=${cell.n}` : `±${points(cell.spread)} n=${cell.n}`));
 }
 function methodName(method) {
   return el("span", { class: "method" }, el("i", { style: `background:${colourOf(method)}` }), DATA.labels[method] ?? method);
 }
 
-function papers() {
-  const content = document.getElementById("tables").content.cloneNode(true);
-  const tables = [...content.querySelectorAll("table")];
-  if (!tables.length) return null;
+/** Whether the page holds something under a name: paper tables, the audit, what test sets can show. */
+const ready = (name) => document.getElementById(`held-${name}`).content.querySelector("table") !== null;
+/** A view of ready-made tables. */
+const held = (name, title, text) => () => {
+  const content = document.getElementById(`held-${name}`).content.cloneNode(true);
+  const tables = [...content.querySelectorAll("table.paper")];
   tables.forEach(makeSortable);
-  return el("section", { class: "papers" }, el("h2", {}, "Paper tables"), el("p", { class: "faint" }, "In the papers' own layout, published numbers beside ours; point at a cell for its runs."), content);
-}
+  return [el("section", { class: "papers" }, el("h2", {}, title), el("p", { class: "faint" }, text),
+    tables.length ? content : el("p", { class: "card pad" }, "No run of a paper's table is on this page."))];
+};
 
 function problems() {
   const failed = RUNS.filter((run) => run.status === "failed");
@@ -97,5 +103,5 @@ function problems() {
   return el("section", {}, el("h2", {}, "Needs a look"),
     el("div", { class: "card pad" },
       failed.length ? [el("h3", {}, `${failed.length} failed`), el("ul", { class: "plain" }, reasons.slice(0, 12).map(([reason, runs]) => el("li", {}, badge("error", `${runs.length}×`), " ", reason, " ", runs.slice(0, 4).map((run) => [runLink(run), " "]), runs.length > 4 ? el("a", { href: address("runs", { status: "failed" }) }, "all") : null)))] : null,
-      DATA.problems.length ? [el("h3", {}, `${DATA.problems.length} folder(s) could not be read`), el("ul", { class: "plain" }, DATA.problems.slice(0, 40).map((problem) => el("li", {}, problem)))] : null));
+      DATA.problems.length ? [el("h3", {}, `${counted(DATA.problems.length, "folder")} could not be read`), el("ul", { class: "plain" }, DATA.problems.slice(0, 40).map((problem) => el("li", {}, problem)))] : null));
 }

@@ -7,7 +7,7 @@ async function runView(id) {
     el("section", { class: "run" },
       el("p", { class: "crumbs" }, el("a", { href: "#/runs" }, "Runs"), " / ", el("span", { class: "mono" }, run.id)),
       el("h2", {}, methodName(run.method), ` on ${run.task}`),
-      el("p", { class: "tags" }, statusBadge(run), run.fixture ? badge("fixture", "fixture: no scientific value") : null, run.packed ? badge("note", "packed") : null, run.chosen && trained(run) ? badge("ok", "chosen on validation") : null),
+      el("p", { class: "tags" }, statusBadge(run), run.fixture ? badge("fixture", "fixture: no scientific value") : null, run.generated ? badge("fixture", "generated: no model made its score") : null, run.packed ? badge("note", "packed") : null, run.chosen && trained(run) ? badge("ok", "chosen on validation") : null),
       run.reason ? el("p", { class: `banner ${run.status === "failed" ? "error" : "note"}` }, run.reason) : null,
       facts(run), siblings(run)),
     verdictList(detail), runCharts(run, detail), metricTable(run, detail), errorSample(detail),

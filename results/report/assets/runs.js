@@ -41,7 +41,7 @@ function text(run) {
 const statusBadge = (run) => badge({ done: "ok", failed: "error" }[run.status] ?? "note", run.status);
 
 const COLUMNS = [
-  { key: "id", label: "run", cell: (run) => [runLink(run), run.fixture ? [" ", badge("fixture")] : null] },
+  { key: "id", label: "run", cell: (run) => [runLink(run), run.fixture ? [" ", badge("fixture")] : null, run.generated ? [" ", badge("fixture", "generated")] : null] },
   { key: "status", label: "status", cell: statusBadge },
   { key: "method", label: "method", value: (run) => run.label, cell: (run) => methodName(run.method) },
   { key: "task", label: "task" },
