@@ -25,9 +25,9 @@ from typing import Any
 
 from results.adopted import Refused, coding_of, match_by_content, match_by_id
 from results.ledger import Ledger, default_root
-from results.metric_sums import sums_of
 from results.records import Run
 from results.tables.evidence import label_words
+from tasks.metrics import sums_of
 
 KEYS = ("like", "method", "source", "seed", "parameters", "data.root", "ledger.root")
 NEEDED = ("like", "method", "source")

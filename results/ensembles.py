@@ -31,11 +31,11 @@ from results.calibration import (
 )
 from results.files import write_text
 from results.ledger import default_root
-from results.metric_sums import sums_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
 from results.tables.evidence import label_words
+from tasks.metrics import sums_of
 
 OPTIONS = ("ledger.root", "out", "figure", "fixtures")
 HEAD = (

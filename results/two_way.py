@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from results.metric_sums import Array, Sums
 from results.statistics import student_p, t_quantile
+from tasks.sums import Array, Sums
 
 # Two examples are added to every comparison, one for each side (Bonett and Price 2012): without them five answers that
 # all differ in one direction would be significant, where the exact test of McNemar asks for six.

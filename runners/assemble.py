@@ -30,7 +30,7 @@ from tasks.config import source_length
 from tasks.encode import told_apart
 from tasks.encoded import encode_split
 from tasks.errors import DataError
-from tasks.rows import tag_names
+from tasks.kinds import kind_of
 from tasks.task import TaskData, load_task
 from tasks.templates import label_words
 
@@ -156,10 +156,10 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
             tokenizer,
             family=config.backbone.family,
             max_source_length=length,
-            max_target_length=config.protocol.answer_length if config.task.kind in ("qa", "cloze") else None,
+            max_target_length=config.protocol.answer_length if kind_of(config.task).several else None,
             source_tokens=room_for_source(config),
             answer_eos=ends_answers(config),
-            tag_names=tag_names(config.task) if config.task.kind == "tagging" else (),
+            tag_names=kind_of(config.task).tag_names(config.task),
             data_sha256=data.report["sha256"],
             cache_root=cache_root(config),
         )
@@ -229,9 +229,8 @@ def head_of(config: Config) -> tuple[str | None, int | None]:
     """(kind of head, number of outputs) that an encoder needs for the task; (None, None) elsewhere."""
     if config.backbone.traits.writes:
         return None, None
-    kinds = {"tagging": ("token", len(tag_names(config.task)) if config.task.kind == "tagging" else 0)}
-    kinds |= {"regression": ("sequence", 1), "multiple_choice": ("choice", 1)}
-    return kinds.get(config.task.kind, ("sequence", len(config.task.labels)))
+    kind = kind_of(config.task)
+    return kind.head, kind.outputs(config.task)
 
 
 def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
@@ -260,8 +259,7 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
             LAST_BACKBONE.forget()
     if config.method.get("init_from"):
         start_from(tuned, config)
-    if config.task.kind == "tagging":
-        tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
+    tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
     tuned = tuned.to(device)
     if method is not None and "train" in splits:
         method.prepare(partial(example_gradients, tuned, splits["train"]))

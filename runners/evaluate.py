@@ -20,6 +20,7 @@ from tasks.encode import AnswerEncoder, Encoded, word_tags
 from tasks.encoded import EncodedSplit
 from tasks.examples import Example
 from tasks.families import family as traits_of
+from tasks.kinds import kind_of
 from tasks.metrics import Prediction, score
 from tasks.scoring import answer_scores
 
@@ -78,9 +79,8 @@ class IncompleteEvaluation(RuntimeError):
 def answering(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
     """How a model of this family answers: `rank`, `generate`, `classify` or `tag`."""
     if not traits_of(family).writes:
-        return "tag" if task.kind == "tagging" else "classify"
-    ranked = task.kind in ("classification", "multiple_choice", "cloze") and protocol.scoring == "rank"
-    return "rank" if ranked else "generate"
+        return "tag" if kind_of(task).head == "token" else "classify"
+    return "rank" if kind_of(task).ranked and protocol.scoring == "rank" else "generate"
 
 
 def per_unit(scores: torch.Tensor, examples: Sequence[Example], unit: str | None) -> torch.Tensor:
@@ -106,6 +106,7 @@ class Evaluator:
         self, tuned: Any, task: TaskConfig, protocol: ProtocolConfig, runner: RunnerConfig, workers: Workers
     ) -> None:
         self.tuned, self.task, self.protocol, self.runner, self.workers = tuned, task, protocol, runner, workers
+        self.kind = kind_of(task)
         self.how = answering(task, protocol, tuned.backbone.facts.family)
 
     def __call__(self, split: Split) -> Evaluation:
@@ -134,7 +135,7 @@ class Evaluator:
     def evaluation(self, split: Split, answers: Sequence[Answer], seconds: float) -> Evaluation:
         """Score answers that stand in the split's order."""
         golds = [reference_of(self.task, example) for example in split.examples]
-        if self.task.kind in ("qa", "cloze") and self.protocol.answer_length and self.how == "generate":
+        if self.kind.several and self.protocol.answer_length and self.how == "generate":
             golds = [
                 [self._decoded(encoded.target)] for encoded in split.encoded
             ]  # the label as the author code reads it
@@ -175,7 +176,7 @@ class Evaluator:
             return [gold[0] if isinstance(gold, list) else gold for gold in golds]
         limit, tokenizer = self.max_new_tokens(encoded), self.tuned.backbone.tokenizer
         texts = [self._decoded(ids.target[:limit]) for ids in encoded]
-        if self.task.kind in ("qa", "cloze"):
+        if self.kind.several:
             own = AnswerEncoder(tokenizer, self.tuned.backbone.facts.family, eos=False)
             texts = [_best(e, text, own, tokenizer, limit) for e, text in zip(examples, texts, strict=True)]
         return [parse_answer(self.task, e, text) for e, text in zip(examples, texts, strict=True)]
@@ -205,7 +206,7 @@ class Evaluator:
             return self._chosen(per_unit(self.tuned.rank(batch), examples, self.protocol.rank_per), examples)
         if self.how == "classify":
             logits = self.tuned.classify(batch)
-            if self.task.kind == "regression":
+            if self.kind.numbers:
                 return [Answer(value) for value in logits[:, 0].float().tolist()]
             return self._chosen(logits, examples)
         if self.how == "tag":
@@ -247,7 +248,7 @@ class Evaluator:
 
     def _invalid(self, split: Split, predictions: Sequence[Prediction]) -> float | None:
         """Share of generated answers outside the label set; None where there is no such set."""
-        if self.how != "generate" or self.task.kind != "classification":
+        if self.how != "generate" or not self.kind.closed:
             return None
         wrong = [p.prediction not in e.choices for p, e in zip(predictions, split.examples, strict=True) if e.choices]
         return sum(wrong) / max(len(wrong), 1) if wrong else None

@@ -21,7 +21,6 @@ from methods.base import Method
 from results.files import replacing, write_json
 from results.identity import contents, id_of
 from results.ledger import Run
-from results.metric_sums import sums_of
 from results.released import compared
 from results.scores import write_scores
 from results.verify import hashes
@@ -54,7 +53,8 @@ from runners.verdicts import (
 from runners.workers import Workers
 from tasks.config import metric_of
 from tasks.errors import DataError
-from tasks.metrics import score
+from tasks.kinds import kind_of
+from tasks.metrics import score, sums_of
 from tasks.task import TaskData
 from tasks.templates import label_words
 
@@ -427,7 +427,7 @@ class Execution:
             majority = score(task, protocol, majority_predictions(self.config, data, self.report_split))[metric]
         untrained = (self.record["untrained_metrics"].get(self.report_split) or {}).get(metric)
         found += learned(value, error, majority, untrained, metric)
-        if task.kind != "tagging":
+        if not kind_of(task).tags:
             found += constant(self.reported.predictions)
         found += invalid_answers(self.reported.invalid)
         if capabilities(self.config.method).trains:

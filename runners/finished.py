@@ -16,7 +16,7 @@ from conf.schema import Config
 from results.ledger import Ledger, Run
 from runners.assemble import admitted_backbone, build_method
 from runners.workers import DTYPES
-from tasks.rows import tag_names
+from tasks.kinds import kind_of
 
 
 @dataclass
@@ -60,8 +60,7 @@ def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | Non
         config.cache.root = cache
     backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
     tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
-    if config.task.kind == "tagging":
-        tuned.tag_names = tag_names(config.task)  # type: ignore[assignment]
+    tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
     tuned.load_state(load_file(run / "method.safetensors"))
     return Finished(run, record, config, tuned.eval())
 

@@ -27,14 +27,9 @@ from runners.outcome import Outcome, outcome_of
 from runners.verdicts import ceiling, invalid_answers, truncation, verdict
 from runners.workers import Workers
 from tasks.config import TaskConfig, metric_of
-from tasks.rows import tag_names
+from tasks.kinds import kind_of
 from tasks.task import data_revision
 from tasks.templates import label_words, styled
-
-FORMS = {
-    "classification": "label", "multiple_choice": "choice", "regression": "number", "qa": "answer", "cloze": "entity",
-    "tagging": "tags",
-}  # fmt: skip
 
 
 def score_on(
@@ -102,17 +97,18 @@ def fitted(config: Config, task: TaskConfig) -> dict[str, Any]:
     """
     source, family = config.task, config.backbone.family
     where = f"task={task.name} ({task.kind}) and the run's {source.name} ({source.kind})"
-    if FORMS[task.kind] != FORMS[source.kind]:
+    kind = kind_of(task)
+    if kind.answer != kind_of(source).answer:
         raise ValueError(f"{where}: answers are of two forms; a run can be scored on tasks of kind {source.kind}")
-    if task.kind == "tagging" and tag_names(task) != tag_names(source):
+    if kind.tag_names(task) != kind.tag_names(source):
         raise ValueError(f"{where}: their tags differ ({', '.join(source.labels)} and {', '.join(task.labels)})")
-    if task.kind == "classification" and len(task.labels) != len(source.labels):
+    if kind.closed and len(task.labels) != len(source.labels):
         raise ValueError(f"{where}: {len(source.labels)} and {len(task.labels)} labels")
     if family not in task.families:
         raise ValueError(f"task={task.name} is not for {family} backbones")
     made = asdict(task)
     style = config.protocol.label_words
-    if task.kind == "classification" and style != "digits":
+    if kind.closed and style != "digits":
         words = styled(source.label_words, style, "label words", source)
         if isinstance(words, list):  # equal places mean equal classes: duplicate for equivalent
             made["label_words"] = {**task.label_words, style: list(words)}

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from results.metric_sums import Sums
+from tasks.metrics import of_nature
+from tasks.sums import Sums
 
 Verdict = dict[str, Any]
 RESAMPLES = 200
@@ -39,7 +40,7 @@ def standard_error(
     n = len(predictions)
     if n < 2:
         return math.nan
-    if metric in ("accuracy", "exact_match", "em"):
+    if metric in of_nature("proportion"):
         return math.sqrt(max(value * (1 - value), 0.0) / n)
     rng = np.random.default_rng(0)
     if sums is not None and math.isclose(float(sums.value(sums.terms.sum(0))), value, abs_tol=1e-6):

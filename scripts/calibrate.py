@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from scipy.special import bdtr, ndtr
 
-from results.metric_sums import Sums, of_classes, of_entities, of_right
 from results.tables.compare import Piece, hold
 from results.tables.evidence import Evidence
 from results.two_way import Sample, compare, sample
+from tasks.sums import Sums, of_classes, of_entities, of_right
 
 LIMIT, COVERAGE, TAIL = 0.065, 0.93, 0.01
 SHARE, EFFECT = 0.80, 0.10  # of right answers; the difference where there is one

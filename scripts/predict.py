@@ -171,6 +171,7 @@ class Answerer:
         from runners.config import RunnerConfig
         from runners.evaluate import Evaluator
         from runners.workers import Workers
+        from tasks.kinds import kind_of
         from tasks.rows import label_column
         from tasks.templates import Template
 
@@ -180,7 +181,7 @@ class Answerer:
         self.template = Template(task, protocol, self.config.backbone.family)
         device = str(self.tuned.backbone.device)
         self.evaluator = Evaluator(self.tuned, task, protocol, self.config.runner, Workers(RunnerConfig(device=device)))
-        self.label = label_column(task)
+        self.label, self.kind = label_column(task), kind_of(task)
         texts = [self.template.text, *self.template.parts]
         named = {name.split("[")[0] for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
         self.columns = [name for name in task.columns if name != self.label and name not in ("idx", "id", "answers")]
@@ -236,20 +237,12 @@ class Answerer:
 
     def _unknown(self, row: dict[str, Any]) -> dict[str, Any]:
         """Stand-ins for what is to be answered; they reach no answer."""
-        task = self.config.task
-        if task.kind == "tagging":
-            tokens = row["tokens"] if isinstance(row.get("tokens"), list) else str(row.get("tokens", "")).split()
-            return {"tokens": tokens, "ner_tags": ["O"] * len(tokens)}
-        if task.kind == "regression":
-            return {"label": 0.0}
-        found: dict[str, Any] = {"answers": [""]} if task.kind in ("qa", "cloze") else {}
-        return found | ({self.label: task.labels[0]} if self.label and task.labels else {})
+        return self.kind.unknown(self.config.task, row, self.label)
 
     def encoded(self, examples: Sequence[Any]) -> list[Any]:
         """Examples as the model reads them."""
         from runners.assemble import capped_length, ends_answers
         from tasks.encode import encode
-        from tasks.rows import tag_names
 
         return encode(
             examples,
@@ -257,7 +250,7 @@ class Answerer:
             family=self.config.backbone.family,
             max_source_length=capped_length(self.config),
             answer_eos=ends_answers(self.config),
-            tag_names=tag_names(self.config.task) if self.config.task.kind == "tagging" else (),
+            tag_names=self.kind.tag_names(self.config.task),
         )
 
     def answers(self, examples: Sequence[Any]) -> list[tuple[Any, dict[str, float]]]:
@@ -266,13 +259,13 @@ class Answerer:
 
         from runners.evaluate import Split
 
-        task, backbone = self.config.task, self.tuned.backbone
+        backbone = self.tuned.backbone
         encoded = self.encoded(examples)
         split = Split("lines", examples, encoded)  # type: ignore[arg-type]
         with torch.inference_mode():
             told = self.evaluator.answer(split, range(len(examples)))
             chances: list[list[float]] = [[] for _ in examples]
-            if self.evaluator.how == "classify" and task.kind != "regression":
+            if self.evaluator.how == "classify" and not self.kind.numbers:
                 logits = self.tuned.classify(backbone.collate(encoded).to(backbone.device))
                 chances = logits.float().softmax(-1).tolist()
             elif all(example.choices for example in examples) and self.evaluator.how != "classify":

@@ -22,6 +22,7 @@ sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))] 
 
 from tasks.config import ProtocolConfig, TaskConfig  # noqa: E402
 from tasks.errors import DataError  # noqa: E402
+from tasks.kinds import kind_of  # noqa: E402
 from tasks.local import local_files  # noqa: E402
 from tasks.reading import read_rows  # noqa: E402
 from tasks.rows import canonical, label_column  # noqa: E402
@@ -93,7 +94,7 @@ def reported(task: TaskConfig, protocol: ProtocolConfig, rows: dict[str, list[di
         return made
     held = [rows[part.split][index] for index in indices]
     column = label_column(task)
-    if column and task.kind == "classification":
+    if column and kind_of(task).closed:
         counts = Counter(str(row[column]) for row in held)
         made["classes"] = {label: counts[label] for label in task.labels}
     if task.group:

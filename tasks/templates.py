@@ -6,16 +6,15 @@ import hashlib
 from typing import Any
 
 from tasks.config import ProtocolConfig, TaskConfig
-from tasks.entities import to_text
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.families import FAMILIES
 from tasks.families import family as traits_of
+from tasks.kinds import kind_of
 from tasks.prepare import PREPARE
 from tasks.rows import ID, label_column
 
 Row = dict[str, Any]
-FREE = ("qa", "cloze", "tagging", "regression")  # kinds without a fixed set of label words
 CLOZE = "cloze"  # multiple choice: the texts of the choices themselves are the candidates
 REFERENT = "referent"  # WSC as T5 words it: the answer is the referent itself
 DECIMALS = {"tenth": 10, "fifth": 5}
@@ -37,12 +36,13 @@ def answers_with_referent(task: TaskConfig, protocol: ProtocolConfig) -> bool:
 
 def in_cloze_form(task: TaskConfig, protocol: ProtocolConfig) -> bool:
     """Whether a multiple choice is answered with the text of a choice, not with its number."""
-    return task.kind == "multiple_choice" and protocol.label_words == CLOZE
+    return kind_of(task).options and protocol.label_words == CLOZE
 
 
 def label_words(task: TaskConfig, protocol: ProtocolConfig) -> tuple[str, ...]:
     """The words that answer, in the order of the class ids; empty for free-form answers."""
-    if task.kind in FREE or answers_with_referent(task, protocol):
+    kind = kind_of(task)
+    if not (kind.closed or kind.options) or answers_with_referent(task, protocol):
         return ()
     if in_cloze_form(task, protocol):
         return tuple(task.labels)  # what a prediction is called
@@ -61,7 +61,7 @@ def unsupported(task: TaskConfig, protocol: ProtocolConfig, family: str) -> str:
         return f"family {family!r}: {', '.join(FAMILIES)}"
     if family not in task.families:
         return f"{task.name} is not for {family} backbones (it is a {task.kind} task for {', '.join(task.families)})"
-    if protocol.split == "lmbff" and task.kind in ("qa", "cloze", "tagging"):
+    if protocol.split == "lmbff" and not kind_of(task).classes:
         return f"protocol={protocol.name} draws rows per class, and {task.name} ({task.kind}) has no classes"
     if "train" not in task.rows and protocol.split == "lmbff":
         return f"protocol={protocol.name} draws training rows, and {task.name} has none"
@@ -82,6 +82,8 @@ class Template:
         if why:
             raise DataError(why)
         self.task, self.protocol, self.family = task, protocol, family
+        self.kind = kind_of(task)
+        self.cloze, self.referent = in_cloze_form(task, protocol), answers_with_referent(task, protocol)
         self.words = label_words(task, protocol)
         self.label = label_column(task) or ""
         self.ids = {name: i for i, name in enumerate(task.labels)}
@@ -94,13 +96,13 @@ class Template:
         cue = task.decoder_cue if protocol.decoder_cue is None else protocol.decoder_cue
         self.suffix = f" {cue}" if self.traits.continues and cue else ""
         self.answers_apart = (
-            task.kind == "cloze" and protocol.qa_references == "first" and protocol.scoring == "generate"
+            self.kind.row_per_answer and protocol.qa_references == "first" and protocol.scoring == "generate"
         )
 
     def expands_in(self, role: str) -> bool:
         """Whether a row of a role may make several examples, or none."""
         if role == "train":
-            return self.task.kind == "cloze" or answers_with_referent(self.task, self.protocol)
+            return self.kind.row_per_answer or self.referent
         return self.answers_apart
 
     def identity(self) -> list[Any]:
@@ -113,7 +115,7 @@ class Template:
         ]  # fmt: skip
 
     def _has_segments(self) -> bool:
-        return not self.traits.writes and self.task.kind != "tagging"
+        return not self.traits.writes and not self.kind.tags
 
     def _text(self, style: str) -> str:
         text = styled(self.task.templates, style, "template", self.task)
@@ -125,16 +127,16 @@ class Template:
 
         The DePT family's code makes one per answer in evaluation too, and scores it against that answer alone.
         """
-        if self.task.kind == "cloze" and (train or self.answers_apart):
+        if self.kind.row_per_answer and (train or self.answers_apart):
             return list(range(len(row["answers"])))
-        if train and answers_with_referent(self.task, self.protocol):
+        if train and self.referent:
             return [0] if row[self.label] == self.task.labels[1] else []
         return [0]
 
     def __call__(self, row: Row, variant: int = 0) -> Example:
         """Render one canonical row; ``variant`` says which of its answers is the target (ReCoRD)."""
         fields = self.prepare(row)
-        made: dict[str, Any] = getattr(self, f"_{self.task.kind}")(fields, variant)
+        made: dict[str, Any] = self.kind.example(self, fields, variant)
         group = self.task.group.format(**row) if self.task.group else ""
         return Example(
             id=row[ID],
@@ -155,56 +157,17 @@ class Template:
         """The texts of an encoder's sequence, or of one sequence per choice."""
         if not self.parts:
             return ()
-        choices = self._choice_texts(fields)
+        choices = self.choice_texts(fields)
         rows = [{**fields, "choice": c} for c in choices] if choices else [fields]
         made = [[p.format(**r) for p in self.parts] for r in rows]
         return tuple((parts[0], parts[1] if len(parts) > 1 else None) for parts in made)
 
-    def _choice_texts(self, fields: Row) -> list[str]:
-        if self.task.kind != "multiple_choice":
+    def choice_texts(self, fields: Row) -> list[str]:
+        """The texts of a row's options; none where it has no options."""
+        if not self.kind.options:
             return []
         return list(fields["choices"]) if "choices" in fields else [fields["choice1"], fields["choice2"]]
 
-    def _classification(self, fields: Row, variant: int) -> dict[str, Any]:
-        label = self.ids[fields[self.label]]
-        if answers_with_referent(self.task, self.protocol) and self.traits.writes:
-            referent = fields["span1_text"]
-            return {"target": referent, "label": label, "references": (referent, self.task.labels[label])}
-        words = self.words or tuple(self.task.labels)
-        return {
-            "target": words[label],
-            "choices": words,
-            "label": label,
-            "references": (words[label],),
-            "segments": self.segments(fields),
-        }
-
-    def _multiple_choice(self, fields: Row, variant: int) -> dict[str, Any]:
-        made = self._classification(fields, variant)
-        if self.traits.writes and in_cloze_form(self.task, self.protocol):
-            texts = tuple(self._choice_texts(fields))
-            made |= {"target": texts[made["label"]], "choices": texts, "names": tuple(self.task.labels)}
-        return made
-
-    def _regression(self, fields: Row, variant: int) -> dict[str, Any]:
-        value = float(fields["label"])
-        target = number_text(value, self.protocol.regression_rounding)
-        # the DePT family scores against the rounded number that the model was taught
-        gold = target if self.protocol.regression_rounding == "tenth" and self.traits.writes else str(value)
-        return {"target": target, "label": value, "references": (gold,), "segments": self.segments(fields)}
-
-    def _qa(self, fields: Row, variant: int) -> dict[str, Any]:
-        answers = tuple(fields["answers"])
-        kept = answers[:1] if self.protocol.qa_references == "first" else answers
-        return {"target": answers[0], "references": kept}
-
-    def _cloze(self, fields: Row, variant: int) -> dict[str, Any]:
-        choices = tuple(fields["entities"]) if self.protocol.scoring == "rank" else ()
-        answers = tuple(fields["answers"])
-        accepted = answers[variant : variant + 1] if self.answers_apart else answers
-        return {"target": answers[variant], "choices": choices, "references": accepted}
-
-    def _tagging(self, fields: Row, variant: int) -> dict[str, Any]:
-        words, tags = tuple(fields["tokens"]), tuple(fields["ner_tags"])
-        text = to_text(words, tags)
-        return {"target": text, "references": (text,), "words": words, "tags": tags}
+    def number(self, value: float) -> str:
+        """A regression target as text."""
+        return number_text(value, self.protocol.regression_rounding)

@@ -12,6 +12,8 @@ from typing import Any
 from results.audit import errors
 from results.audit.errors import Range, Training
 from results.reference import POINTS, Entry, Reference, load, unit_of
+from tasks.kinds import KINDS, Kind
+from tasks.metrics import of_nature
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -83,10 +85,10 @@ def error_of(cell: Cell) -> tuple[Range | None, str]:
     test, value = cell.test, cell.value / 100.0
     if test is None:
         return None, cell.why_not or "its test set is not on file"
-    if cell.metric in ("accuracy", "em"):
+    if cell.metric in of_nature("proportion"):
         n = items_of(cell)
         return (Range.exact(errors.accuracy(value, n)), "") if n else (None, "the number of questions is not on file")
-    if cell.metric in ("pearson", "spearman"):
+    if cell.metric in of_nature("correlation"):
         return Range.exact(errors.correlation(value, test.n, rank=cell.metric == "spearman")), ""
     if cell.metric == "matthews":
         if not test.classes or len(test.classes) != 2:
@@ -102,10 +104,10 @@ def error_of(cell: Cell) -> tuple[Range | None, str]:
 
 def _f1(cell: Cell, value: float, test: ScoredSet) -> tuple[Range | None, str]:
     """The three metrics that are called F1: tokens of answers, one class, entities."""
-    if test.kind in ("qa", "cloze"):
+    if _kind(test).several:
         exact = None if cell.exact is None or cell.exact > cell.value else cell.exact / 100.0
         return errors.token_f1(value, test.n, exact), ""
-    if test.kind == "tagging":
+    if _kind(test).tags:
         return None, "entity F1 without counts"
     if not test.classes:
         return None, "the class counts of its test set are not on file"
@@ -114,11 +116,16 @@ def _f1(cell: Cell, value: float, test: ScoredSet) -> tuple[Range | None, str]:
     return errors.f1_of_class(value, list(test.classes.values())[1], test.n), ""
 
 
+def _kind(test: ScoredSet) -> Kind:
+    """What kind of task a test set is of; nothing is known of one that is on file as unknown."""
+    return KINDS.get(test.kind, Kind())
+
+
 def items_of(cell: Cell) -> int | None:
     """How many whole items an accuracy or exact match is over (questions, where rows are answers)."""
-    if cell.test is None or cell.metric not in ("accuracy", "em"):
+    if cell.test is None or cell.metric not in of_nature("proportion"):
         return None
-    return cell.test.groups if cell.metric == "em" and cell.test.kind == "classification" else cell.test.n
+    return cell.test.groups if cell.metric == "em" and _kind(cell.test).closed else cell.test.n
 
 
 @lru_cache(maxsize=1)

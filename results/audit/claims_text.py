@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from results.audit.claims import Assessed, Claim, assess
 from results.audit.judge import Judged
+from tasks.metrics import of_nature
 
 
 def claims_text(claims: Sequence[Claim]) -> list[str]:
@@ -59,7 +60,7 @@ def _pair(pair: Judged) -> list[str]:
     numbers = [f"{cell.value:.{cell.decimals}f}" for cell in (a, b)]
     if pair.verdict is None or pair.error is None:
         return [pair.task, a.metric, *numbers, d, "–", "–", "–", f"not audited: {pair.why_not}"]
-    scale = " (z)" if a.metric in ("pearson", "spearman") else ""
+    scale = " (z)" if a.metric in of_nature("correlation") else ""
     error = f"{pair.error.high:.3f}{scale}" if scale else span(pair.error.low, pair.error.high)
     items = "–" if pair.verdict.items is None else f"≤ {pair.verdict.items}"
     return [pair.task, a.metric, *numbers, d, error, _p(pair.verdict.p_unpaired), items, verdict_cell(pair)]

@@ -16,6 +16,7 @@ from results.audit.descriptive import Column, columns_of
 from results.audit.pairs import MEANINGS
 from results.plots import style
 from results.reference import load
+from tasks.metrics import of_nature
 
 NAMES = ("audit-differences", "audit-verdicts")
 GRIDS = (("dept", "T1 GLUE+SuperGLUE"), ("dept", "T2 MRQA+Others"), ("accept", "A1 GLUE+SuperGLUE"))
@@ -83,7 +84,7 @@ def _columns(paper: str, table: str) -> list[Column]:
     cells = [cell for cell in cells_of(paper) if cell.table == table]
     # correlations are left out: their differences are read on Fisher's scale
     own = (design_of(paper, table) or {}).get("method")
-    return [c for c in columns_of(cells, own) if c.metric not in ("pearson", "spearman")]
+    return [c for c in columns_of(cells, own) if c.metric not in of_nature("correlation")]
 
 
 def _verdicts(papers: Sequence[str]) -> Figure:

@@ -11,8 +11,7 @@ from results.audit.cells import Cell, error_of, items_of
 from results.audit.errors import Range
 from results.audit.pairs import Difference, Verdict, difference, two_sided, unpaired, verdict
 from results.statistics import expected_best
-
-CORRELATIONS = ("pearson", "spearman")
+from tasks.metrics import of_nature
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def compare(a: Cell, b: Cell) -> Judged:
     why = _not_comparable(a, b)
     if why:
         return Judged(a.task, a, b, d, why_not=why)
-    if a.metric in CORRELATIONS:
+    if a.metric in of_nature("correlation"):
         return _correlations(a, b, d)
     (error_a, why_a), (error_b, why_b) = error_of(a), error_of(b)
     if error_a is None or error_b is None:

@@ -14,7 +14,7 @@ from results.tables import caption, compare, published
 from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
 from results.tables.model import Cell, Column, Row, Table
 from results.tables.state import Filled, Options, State
-from results.tables.tested import PROPORTIONS
+from tasks.metrics import of_nature
 
 MEASURES = {
     "rate": ("train_examples_per_second", 1.0),
@@ -150,7 +150,7 @@ def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | 
         if state.layout.spread == "se":
             return deviation / math.sqrt(len(values)), "se"
         return deviation, "sd"
-    if state.layout.spread == "se" and cell.metric in PROPORTIONS and cell.test_size:
+    if state.layout.spread == "se" and cell.metric in of_nature("proportion") and cell.test_size:
         share = min(max(values[0] / 100.0, 0.0), 1.0)
         return 100.0 * math.sqrt(share * (1.0 - share) / cell.test_size), "se"
     return None, ""

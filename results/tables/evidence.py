@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.metric_sums import Sums, sums_of
 from results.records import Run
 from results.tables.state import Filled, State
 from results.two_way import Sample, sample
+from tasks.metrics import sums_of
+from tasks.sums import Sums
 
 ONE_RUN = "one trained run (another seed could give another score)"
 NO_PREDICTIONS = "no predictions are kept"

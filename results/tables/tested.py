@@ -10,13 +10,12 @@ from results.tables import contrasts
 from results.tables.compare import LEVEL, ColumnTests, Pair
 from results.tables.model import Table
 from results.tables.state import State
+from tasks.metrics import of_nature
 
 METHOD = (
     "a two-way test (seeds and examples crossed at random; Satterthwaite, Student; the variance of seeds informed by "
     "the column's other rows, else Welch's test beside it)"
 )
-# metrics of which one example moves a whole row's worth
-PROPORTIONS = frozenset({"accuracy", "em", "exact_match"})
 COLLAPSE = "a collapse that is not among these seeds no test can see"
 COLUMNS_NAMED = 4
 
@@ -77,7 +76,7 @@ def _at_most(state: State) -> list[str]:
     sizes: dict[int, str] = {}
     for filled in state.filled.values():
         cell = filled.cell
-        if cell.value is not None and cell.test_size and cell.metric in PROPORTIONS:
+        if cell.value is not None and cell.test_size and cell.metric in of_nature("proportion"):
             sizes[cell.test_size] = cell.task
     count = fewest_discordant(LEVEL)
     if not sizes:

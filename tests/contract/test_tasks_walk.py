@@ -11,12 +11,12 @@ import yaml
 
 from backbones.tiny_tokenizer import tiny_tokenizer
 from tasks import sources
-from tasks.answers import answer_of, asks_for_referent, parse_answer, reference_of
-from tasks.config import KINDS, TaskConfig, metric_of
+from tasks.answers import answer_of, parse_answer, reference_of
+from tasks.config import TaskConfig, metric_of
 from tasks.encode import encode
-from tasks.metrics import LENIENT, Prediction, score
+from tasks.kinds import KINDS, kind_of
+from tasks.metrics import Prediction, score
 from tasks.prepare import PREPARE
-from tasks.rows import tag_names
 from tasks.task import load_task
 from tasks.templates import unsupported
 from tests.tasks_rig import FAMILIES, FIXTURE, PROTOCOLS, ROOT, TASKS, protocol_of, task_of
@@ -31,7 +31,7 @@ def gold(task: TaskConfig, example: Any, family: str) -> Any:
         if task.kind == "tagging":
             return list(example.tags)
         return example.label if task.kind == "regression" else answer_of(task, example, example.label)
-    wrong_referent = asks_for_referent(task, example) and not example.label
+    wrong_referent = task.kind == "classification" and not example.choices and not example.label
     return parse_answer(task, example, "nobody" if wrong_referent else example.references[0])
 
 
@@ -45,7 +45,7 @@ def walk(name: str, protocol_name: str, family: str, cache: Path) -> None:
     if "train" in task.rows and protocol.split != "whole":
         assert "train" in data.splits and data.report["select_split"] in data.splits
     tokenizer = tiny_tokenizer("bert" if family == "encoder" else family)
-    names = tag_names(task) if task.kind == "tagging" else ()
+    names = kind_of(task).tag_names(task)
     for role, examples in data.splits.items():
         kept = list(examples)
         assert len({e.id for e in kept}) == len(kept) > 0, role
@@ -55,7 +55,7 @@ def walk(name: str, protocol_name: str, family: str, cache: Path) -> None:
     reported = list(data.splits[data.report["report_split"]])
     answers = [Prediction(e.id, gold(task, e, family), reference_of(task, e), e.group) for e in reported]
     scores = score(task, protocol, answers)
-    assert list(scores) == [*task.metrics, *(LENIENT if task.kind == "tagging" else ())]
+    assert list(scores) == [*task.metrics, *kind_of(task).also]
     assert scores[metric_of(task, protocol, "report")] == pytest.approx(1.0)
     assert metric_of(task, protocol, "select") in scores
 

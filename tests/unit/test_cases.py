@@ -26,8 +26,8 @@ from tasks.config import DataConfig, TaskConfig
 from tasks.encode import told_apart
 from tasks.entities import tags_of_text, to_text
 from tasks.errors import DataError
+from tasks.kinds import kind_of
 from tasks.reading import read_rows
-from tasks.rows import tag_names
 from tasks.task import TaskData, load_task
 from tests.tasks_rig import protocol_of, task_of
 
@@ -427,7 +427,7 @@ def test_an_empty_sentence_is_passed_over_and_counted(family: str, tmp_path: Pat
         data = loaded(root, tmp_path, "ner/conll2003", family=family)
         assert "train: 1 sentences without words passed over" in capsys.readouterr().out
         face = "bert" if family == "encoder" else family
-        names = tag_names(task_of("ner/conll2003")) if family == "encoder" else ()
+        names = kind_of(task_of("ner/conll2003")).tag_names(task_of("ner/conll2003")) if family == "encoder" else ()
         got = encode_split(
             data.splits["train"], tiny_tokenizer(face), family=family, max_source_length=64, tag_names=names
         )

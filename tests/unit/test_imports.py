@@ -28,7 +28,10 @@ ALLOWED = {
     },
     # rows of local files are read where other people's predictions are matched by content (results.adopt)
     "results": {"results", "conf"}
-    | {f"tasks.{name}" for name in ("scoring", "config", "errors", "local", "reading", "rows")},
+    | {
+        f"tasks.{name}"
+        for name in ("scoring", "config", "errors", "local", "reading", "rows", "kinds", "metrics", "sums")
+    },
     "runners": {"runners", "methods", "tasks", "backbones", "results", "conf", "hydra_plugins"},
     # the schema of the runner stands beside what reads it
     "conf": {"conf", "results", "tasks", "backbones.config", "runners.config"},

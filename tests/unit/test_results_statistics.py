@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.metric_sums import sums_of
 from results.statistics import (
     detectable,
     deviation,
@@ -25,6 +24,7 @@ from results.statistics import (
     t_quantile,
 )
 from tasks import scoring
+from tasks.metrics import sums_of
 
 
 def test_t_interval_is_scipys() -> None:

@@ -16,7 +16,7 @@ from tasks.encode import IGNORE, encode
 from tasks.encoded import encode_split, tokenizer_digest
 from tasks.errors import DataError
 from tasks.examples import Example
-from tasks.rows import tag_names
+from tasks.kinds import kind_of
 from tasks.task import load_task
 from tests.tasks_rig import FIXTURE, protocol_of, task_of
 
@@ -103,7 +103,7 @@ def test_cached_splits_equal_fresh_ones(
     options = {
         "family": family,
         "max_source_length": 24,
-        "tag_names": tag_names(task) if task.kind == "tagging" else (),
+        "tag_names": kind_of(task).tag_names(task),
     }
     fresh = encode(data.splits["train"], tokenizer, **options)
     kept = {"data_sha256": data.report["sha256"], "cache_root": tmp_path}

@@ -18,9 +18,10 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tasks import scoring
+from tasks.columns import read_number
 from tasks.entities import bio, from_text, match_in_order, spans, tags_of_text, to_text
 from tasks.evaluate_metrics import METRICS, compute
-from tasks.metrics import Prediction, read_number, score
+from tasks.metrics import Prediction, score
 from tests.tasks_rig import protocol_of, task_of
 
 binary = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.metric_sums import Sums, sums_of
 from results.two_way import Difference, Sample, Term, compare, compare_sums, sample, usual_variance
+from tasks.metrics import sums_of
+from tasks.sums import Sums
 
 
 def right(values: np.ndarray) -> Sums:

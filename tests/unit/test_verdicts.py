@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from results.metric_sums import Sums
 from runners.verdicts import ceiling, constant, invalid_answers, learned, over_budget, standard_error, truncation
 from tasks.metrics import Prediction
+from tasks.sums import Sums
 
 
 def predictions(answers: str) -> list[Prediction]:
