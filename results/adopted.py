@@ -11,6 +11,7 @@ from typing import Any
 from results.records import Run
 from tasks.config import TaskConfig
 from tasks.errors import DataError
+from tasks.kinds import KINDS, Kind
 from tasks.local import local_files
 from tasks.reading import read_rows
 from tasks.rows import ID, canonical
@@ -117,13 +118,18 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
+def kind_named(like: Run) -> Kind:
+    """The kind of a run's task."""
+    return KINDS[str(like.get("task.kind", "classification"))]
+
+
 def coding_of(like: Run, golds: Sequence[tuple[Any, Line]], words: Sequence[str]) -> Callable[[Any], Any]:
     """How their labels are written: a function from their answer to ours, under which every gold is ours.
 
     Raises:
         Refused: no way of writing labels makes every gold equal; the first that differ are shown.
     """
-    if str(like.get("task.kind", "classification")) not in ("classification", "multiple_choice") or not words:
+    if not (kind_named(like).closed or kind_named(like).options) or not words:
         _equal_golds(golds)
         return lambda answer: answer
     codings = _codings(like, words)
@@ -150,7 +156,7 @@ def _codings(like: Run, words: Sequence[str]) -> dict[str, dict[str, str]]:
     for style, given in (like.get("task.label_words") or {}).items():
         if isinstance(given, list):
             ways[f"words ({style})"] = given
-    if str(like.get("task.kind")) == "multiple_choice":
+    if kind_named(like).options:
         ways["numbers from 1"] = range(1, len(words) + 1)
     return {
         name: {_word(theirs): str(ours) for theirs, ours in zip(way, words, strict=False)} for name, way in ways.items()

@@ -35,6 +35,7 @@ from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
 from results.tables.evidence import label_words
+from tasks.kinds import KINDS
 from tasks.metrics import sums_of
 
 OPTIONS = ("ledger.root", "out", "figure", "fixtures")
@@ -78,7 +79,7 @@ def together(runs: Sequence[Run]) -> Together:
         made.notes.append("no predictions are kept" if not all(rows) else "its seeds were scored on different rows")
         return made
     ids = list(rows[0])
-    if str(first.get("task.kind", "classification")) not in ("regression", "tagging", "qa"):
+    if KINDS[str(first.get("task.kind", "classification"))].ranked:
         made.voted = _score(first, rows[0], ids, vote([[str(held[i]["prediction"]) for i in ids] for held in rows]))
     try:
         scored = [read_scores(run.folder, run.primary_split) for run in runs]

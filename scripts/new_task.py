@@ -30,6 +30,7 @@ from scripts.new_rows import (
     word_column,
 )
 from scripts.new_texts import fixture, lines, task_yaml
+from tasks.kinds import KINDS as TASK_KINDS
 from tasks.reading import answer_texts, form_of
 
 SQUAD = ("context", "question", "answers")  # rows with these are of SQuAD's form: its other columns are no text
@@ -82,7 +83,11 @@ def task_files(name: str, files: Mapping[str, Path], *, label: str | None, kind:
         made.texts["data", f"user/{name}/{split}.jsonl"] = lines(rows)
     if fixture_rows:
         made.texts["fixture", f"user/{name}.jsonl"] = lines(fixture(splits["train"], kind, fixture_rows))
-    seen = f"{'types' if kind == 'tagging' else 'labels'} {labels}" if labels else f"answers in {train.named[answer]!r}"
+    seen = (
+        f"{'types' if TASK_KINDS[kind].tags else 'labels'} {labels}"
+        if labels
+        else f"answers in {train.named[answer]!r}"
+    )
     made.notes.append(f"text from {', '.join(texts) or 'the words'}; {seen}")
     if carved:
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
@@ -138,7 +143,7 @@ def _leave_out_unlabelled(tables: dict[str, Table], answer: str, kind: str, made
                 f"{table.path.name}: no row has an answer in {answer!r}: {split} is left out, never scored"
             )
             del tables[split]
-        elif bare and kind == "tagging":
+        elif bare and TASK_KINDS[kind].tags:
             kept = [row for row in table.rows if row[answer]]
             words = [place for place in bare if any(isinstance(v, list) and v for v in table.rows[place - 1].values())]
             if words:
@@ -158,10 +163,10 @@ def _rows(table: Table, answer: str, kind: str, made: Made) -> list[Row]:
     """Rows with text columns as strings, the answer under the name that tasks of this kind use, and an `idx`."""
     ids, said = ids_of(table)
     made.notes += [note for note in (*table.notes, said) if note]
-    if kind == "tagging":
+    if TASK_KINDS[kind].tags:
         return _tagged(table, answer, ids, made)
     columns = [column for column in table.rows[0] if column not in (answer, *ID_NAMES)]
-    if kind == "qa" and set(SQUAD) <= set(table.rows[0]):
+    if TASK_KINDS[kind].several and set(SQUAD) <= set(table.rows[0]):
         dropped = [column for column in columns if column not in SQUAD]
         columns = ["question", "context"]
         made.notes += [f"{table.path.name}: SQuAD's form; left out: {', '.join(dropped)}"] if dropped else []
@@ -183,11 +188,11 @@ def _rows(table: Table, answer: str, kind: str, made: Made) -> list[Row]:
 
 def _answer(value: Any, kind: str, where: str, column: str) -> Any:
     """An answer in the form of its kind."""
-    if kind == "regression":
+    if TASK_KINDS[kind].numbers:
         if (found := number(value)) is None:
             raise NewTaskError(f"{where}: {str(value)[:60]!r} in {column!r} is not a number")
         return found
-    if kind == "classification":
+    if TASK_KINDS[kind].closed:
         if isinstance(value, list | Mapping):
             raise NewTaskError(f"{where}: {str(value)[:60]!r} in {column!r}: one class a row is wanted")
         return name_of(value)  # classes by name: an integer would be read as an id
@@ -221,15 +226,16 @@ def _tagged(table: Table, answer: str, ids: Sequence[Any], made: Made) -> list[R
 
 def _labels(kind: str, splits: Mapping[str, list[Row]], files: Mapping[str, Path]) -> list[str]:
     """Classes or entity types of the training rows; the other files may have no others."""
-    if kind not in ("classification", "tagging"):
+    closed = TASK_KINDS[kind].closed
+    if not closed and not TASK_KINDS[kind].tags:
         return []
     found = {
         split: {row["label"] for row in rows}
-        if kind == "classification"
+        if closed
         else {tag[2:] for row in rows for tag in row["ner_tags"] if tag != "O"}
         for split, rows in splits.items()
     }
-    labels = labels_of(found["train"]) if kind == "classification" else sorted(found["train"])
+    labels = labels_of(found["train"]) if closed else sorted(found["train"])
     for split, seen in found.items():
         if strange := sorted(seen - set(labels)):
             raise NewTaskError(f"{files[split]}: labels {strange} are not among the training file's {labels}")

@@ -10,69 +10,64 @@ from typing import Any
 import yaml
 
 from scripts.new_rows import ANSWER_COLUMN, Row
-
-METRICS = {
-    "classification": ["accuracy", "f1_macro"],
-    "regression": ["pearson", "spearman"],
-    "qa": ["f1", "em"],
-    "tagging": ["f1", "precision", "recall"],
-}
+from tasks.families import FAMILIES
+from tasks.kinds import KINDS
 
 
 def task_yaml(name: str, kind: str, texts: list[str], labels: list[str], splits: Mapping[str, list[Row]]) -> str:
     """The task's YAML, in the form of the others in conf/task."""
-    form = {"classification": "label", "regression": "number", "qa": "answers", "tagging": "tags"}[kind]
-    columns = {"tokens": "words"} if kind == "tagging" else dict.fromkeys(texts, "text")
+    its = KINDS[kind]
+    columns = {"tokens": "words"} if its.tags else dict.fromkeys(texts, "text")
     config: dict[str, Any] = {
         "name": f"user/{name}",
         "kind": kind,
         "version": 1,
         "about": f"made by scripts/new.py from {len(splits['train'])} training rows",
-        "columns": {**columns, ANSWER_COLUMN[kind]: form},
+        "columns": {**columns, ANSWER_COLUMN[kind]: its.gold},
     }
     if labels:
         config["labels"] = labels
-    if kind == "classification":
+    if its.closed:
         words = [label.lower().replace("_", " ") for label in labels]
         config["label_words"] = {"default": words if len(set(words)) == len(words) else labels}
-    if kind == "tagging":
+    if its.tags:
         config |= {"prepare": {"default": "joined_words"}, "templates": {"default": "text: {text}"}}
     else:
         config["templates"] = {"default": " ".join(f"{column}: {{{column}}}" for column in texts)}
-    if kind in ("classification", "regression"):  # an encoder reads one text or a pair
+    if its.classes:  # an encoder reads one text or a pair
         shown = ["{" + texts[0] + "}"] if len(texts) == 1 else [f"{column}: {{{column}}}" for column in texts]
         config["segments"] = {"default": [shown[0], " ".join(shown[1:])] if len(shown) > 1 else shown}
-    metrics = METRICS[kind]
+    metrics = list(its.metrics)
     config |= {
-        "decoder_cue": {"qa": "answer:", "tagging": "entities:"}.get(kind, "label:"),
+        "decoder_cue": its.cue,
         "split_rule": "official",
         "metrics": metrics,
         "select_metric": {"default": metrics[0]},
         "report_metric": {"default": metrics[0]},
-        "families": ["t5", "llama"] if kind == "qa" else ["t5", "llama", "encoder"],
+        "families": [name for name, family in FAMILIES.items() if family.writes or not its.several],
         "rows": {split: len(rows) for split, rows in splits.items()},
     }
-    if kind == "tagging":
+    if its.tags:
         config["max_new_tokens"] = 128
     return f"# {config['about']}\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
 
 
 def fixture(rows: Sequence[Row], kind: str, count: int) -> list[Row]:
     """A few training rows, classes in turn, half of them for training and a quarter for each other split."""
-    chosen = list(rows)
-    if kind == "classification":
+    chosen, its = list(rows), KINDS[kind]
+    if its.closed:
         place: Counter[str] = Counter()
         ranked: list[tuple[int, int, Row]] = []
         for row in rows:
             ranked.append((place[row["label"]], len(ranked), row))
             place[row["label"]] += 1
         chosen = [row for _, _, row in sorted(ranked, key=lambda item: item[:2])]
-    elif kind == "tagging":  # sentences with entities first, dealt in turn, so that every split has some
+    elif its.tags:  # sentences with entities first, dealt in turn, so that every split has some
         chosen.sort(key=lambda row: all(tag == "O" for tag in row["ner_tags"]))
     chosen = chosen[:count]
     half, quarter = len(chosen) // 2, len(chosen) // 4
     names = ["train"] * (len(chosen) - 2 * quarter) + ["validation"] * quarter + ["test"] * quarter
-    if kind == "tagging":
+    if its.tags:
         names = [("train", "validation", "test", "train")[place % 4] for place in range(len(chosen))]
     return [{"_split": split, **row} for split, row in zip(names, chosen, strict=True)] if half else []
 
