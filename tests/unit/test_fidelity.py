@@ -440,7 +440,7 @@ def test_fidelity_every_wsc_row_has_its_pronoun_marked() -> None:
 def test_fidelity_macro_f1_of_cb_is_over_all_three_classes() -> None:
     from sklearn.metrics import fbeta_score
 
-    from results.metric_sums import sums_of
+    from tasks.metrics import sums_of
 
     task = task_of("superglue/cb")
     words = ["entailment", "contradiction", "neutral"]
