@@ -35,6 +35,7 @@ COSMETIC = {
     # paths: what lies there counts (see `contents`)
     "method.capabilities": "what the method is; the code counts",
     "method.path": "the file's tokens count", "method.init_from": "that run's tensors count",
+    "method.sources": "those runs' names and tensors count",
     "backbone.path": "the folder's files count", "released": "the file counts",
     "data": "the declared revision of the data counts",
     # words about things
@@ -100,8 +101,8 @@ def contents(config: Mapping[str, Any]) -> dict[str, Any]:
     """What lies behind the values that merely point somewhere: {} for a shipped method on a shipped backbone.
 
     Returns:
-        `source` (file -> hash of its tokens, of whatever is not as it shipped), `backbone`, `released` and `init_from`
-        (sha256 of files), as far as there are any.
+        `source` (file -> hash of its tokens, of whatever is not as it shipped), `backbone`, `released`, `init_from`
+        and `sources` (sha256 of files), as far as there are any.
 
     Raises:
         ValueError: something that is pointed to is not there.
@@ -123,7 +124,13 @@ def contents(config: Mapping[str, Any]) -> dict[str, Any]:
             _there(place / "adapter_model.bin" if place.is_dir() else place, "released.path"), cache
         )
     if method.get("init_from"):
-        found["init_from"] = _earlier(str(method["init_from"]), (config.get("ledger") or {}).get("root"), cache)
+        names = str(method["init_from"]).split("+")
+        found["init_from"] = [_earlier("method.init_from", name, config, cache) for name in names]
+    if method.get("sources"):  # in their order: it is that of the tensors
+        found["sources"] = [
+            [str(name), _earlier(f"method.sources.{name}", str(run), config, cache)]
+            for name, run in method["sources"].items()
+        ]
     return {key: value for key, value in found.items() if value}
 
 
@@ -133,19 +140,17 @@ def _there(file: Path, key: str) -> Path:
     return file
 
 
-def _earlier(names: str, root: str | None, cache: Path) -> list[str]:
-    """sha256 of the tensors of the runs that this one starts from."""
+def _earlier(key: str, name: str, config: Mapping[str, Any], cache: Path) -> str:
+    """sha256 of the tensors of a run that this one starts from or mixes."""
+    root = (config.get("ledger") or {}).get("root")
     ledger = Ledger(Path(root).expanduser() if root else default_root())
-    found = []
-    for name in names.split("+"):
-        try:
-            tensors = ledger.find(name.strip()) / "method.safetensors"
-        except KeyError as error:
-            raise ValueError(f"method.init_from={name}: {error.args[0]}") from None
-        if not tensors.is_file():
-            raise ValueError(f"method.init_from={name}: {tensors} is not there; that run is not done")
-        found.append(file_sha256(tensors, cache))
-    return found
+    try:
+        tensors = ledger.find(name.strip()) / "method.safetensors"
+    except KeyError as error:
+        raise ValueError(f"{key}={name}: {error.args[0]}") from None
+    if not tensors.is_file():
+        raise ValueError(f"{key}={name}: {tensors} is not there; that run is not done")
+    return file_sha256(tensors, cache)
 
 
 def run_id(config: Mapping[str, Any], data_revision: str) -> str:

@@ -194,6 +194,23 @@ def test_a_run_that_starts_from_another_is_named_by_its_tensors(tmp_path: Path) 
         run_id({"method": {"init_from": "77"}, "ledger": {"root": str(tmp_path)}}, "data")
 
 
+def test_runs_that_are_mixed_count_by_their_tensors_names_and_order(tmp_path: Path) -> None:
+    def id_with(folder: str, sources: dict[str, str], **tensors: str) -> str:
+        for run, text in tensors.items():
+            place = tmp_path / folder / (run + "0" * 15)
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "method.safetensors").write_text(text)
+        return run_id({"method": {"sources": sources}, "ledger": {"root": str(tmp_path / folder)}}, "data")
+
+    first = id_with("one", {"mnli": "a", "squad": "b"}, a="tensors", b="others")
+    assert first == id_with("two", {"mnli": "c", "squad": "d"}, c="tensors", d="others")  # whatever the runs are called
+    assert first != id_with("three", {"mnli": "a", "squad": "b"}, a="tensors", b="made anew")
+    assert first != id_with("one", {"squad": "b", "mnli": "a"})
+    assert first != id_with("one", {"mnli": "a", "qnli": "b"})
+    with pytest.raises(ValueError, match=r"method\.sources\.squad=77"):
+        id_with("one", {"mnli": "a", "squad": "77"})
+
+
 def test_the_id_is_the_same_from_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = id_of()
     monkeypatch.chdir(tmp_path)
