@@ -26,7 +26,7 @@ def as_run(point: Point) -> Run:
     return Run({**names, "run_id": point.run_id, "config": config, "seed": config["seed"]}, Path("."))
 
 
-@pytest.mark.parametrize(("kind", "runs"), [("cpu", 6), ("full", 12)])
+@pytest.mark.parametrize(("kind", "runs"), [("cpu", 10), ("full", 20)])
 def test_every_method_has_as_many_trials_and_seeds(kind: str, runs: int) -> None:
     plan = make_plan(["experiment=offline_v1", f"budget={kind}"])
     assert plan.problems == []
@@ -36,7 +36,7 @@ def test_every_method_has_as_many_trials_and_seeds(kind: str, runs: int) -> None
     for task in tasks:
         assert [counts[task, method] for method in TRAINED] == [runs] * len(TRAINED), task
         assert counts[task, "majority"] == 1
-    assert counts["ner/sec_filings", "head_only"] == 3
+    assert counts["ner/sec_filings", "head_only"] == 5
 
 
 def test_every_run_of_the_cpu_subset_stands_in_one_row_of_its_table() -> None:
@@ -50,7 +50,7 @@ def test_every_run_of_the_cpu_subset_stands_in_one_row_of_its_table() -> None:
 
 def test_every_run_of_the_lengths_stands_in_one_cell_of_its_table_and_in_no_other_table() -> None:
     plan = make_plan(["experiment=offline_v1", "budget=lengths"])
-    assert plan.problems == [] and len(plan.points) == 36
+    assert plan.problems == [] and len(plan.points) == 100
     seen: Counter[str] = Counter()
     for point in plan.points:
         run = as_run(point)
@@ -64,7 +64,7 @@ def test_every_run_of_the_lengths_stands_in_one_cell_of_its_table_and_in_no_othe
         ((table, _, column),) = cells
         assert table == "lengths"
         seen[column] += 1
-    assert seen == {"short": 18, "long": 18}
+    assert seen == {"short": 30, "long": 30}
 
 
 @pytest.mark.parametrize("table", ["reviews-rates", "filings-rates", "lengths"])
@@ -74,7 +74,7 @@ def test_trials_and_default_lengths_are_the_main_grids(table: str) -> None:
     for row in layout.rows:
         for column in layout.columns[: 1 if table == "lengths" else 2]:
             found = [run for run in runs if matches(run, {**layout.where, **row.taking(column)})]
-            assert sorted(run.get("seed") for run in found) == [1, 2, 3], (row.label, column.key)
+            assert sorted(run.get("seed") for run in found) == [1, 2, 3, 4, 5], (row.label, column.key)
 
 
 def test_a_sweep_is_what_fills_a_missing_cell() -> None:
@@ -85,7 +85,7 @@ def test_a_sweep_is_what_fills_a_missing_cell() -> None:
 def test_a_method_of_yours_gets_what_the_others_had() -> None:
     for task in compare.TASKS:
         plan = make_plan(["experiment=offline_v1", f"budget={task}", *compare.chosen_by("residual_pt")])
-        assert plan.problems == [] and len(plan.points) == 6
+        assert plan.problems == [] and len(plan.points) == 10
         assert {p.config.method["name"] for p in plan.points} == {"residual_pt"}
 
 
