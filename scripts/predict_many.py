@@ -59,8 +59,10 @@ class Together:
     def __init__(self, members: Sequence[Answerer], by: str) -> None:
         self.members, self.by, self.backbone = members, by, members[0].tuned.backbone
         inside = [m.run for m in members if m.tuned.inputs is not m.tuned.method]
-        if inside or not self.backbone.facts.traits.packs:
+        together = [m.run for m in members if m.tuned.inputs.answers_together]
+        if inside or together or not self.backbone.facts.traits.packs:
             why = f"run {inside[0]} works inside the model" if inside else "an encoder has a head for each run"
+            why = f"run {together[0]} answers each row in several passes" if together else why
             raise ValueError(f"{why}: only what stands in front of a model can change from row to row")
         try:
             self.inputs = PackedInputs([member.tuned.inputs for member in members]).eval()

@@ -46,6 +46,11 @@ def refuse(finished: Any) -> None:
         raise Inexpressible(f"run {run}: prompt_embeds are for decoder-only models, this backbone is not one")
     if tuned.backbone.changed or tuned.inputs is not tuned.method:
         raise Inexpressible(f"run {run}: method={finished.record['method']} works inside the model, not in front of it")
+    if tuned.inputs.answers_together:
+        raise Inexpressible(
+            f"run {run}: method={finished.record['method']} answers each row in several passes and weights "
+            "their logits, and a server reads a row once"
+        )
     generated = tuned.inputs.offset_generated and tuned.inputs.token_offset(tuned.backbone.table[:1]) is not None
     if generated:
         raise Inexpressible(

@@ -120,7 +120,7 @@ def test_prompt_embeds_in_front_of_the_plain_model_are_the_run(method: str, tmp_
         refuse(run)
     except Inexpressible as refused:
         assert method not in IN_FRONT
-        assert "works inside the model" in str(refused) or "shifts every token" in str(refused)
+        assert any(why in str(refused) for why in ("works inside the model", "shifts every token", "several passes"))
         return
     from tests.contract.rig import backbone
 
