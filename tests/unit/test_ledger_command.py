@@ -158,7 +158,7 @@ def test_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_committed_runs_have_the_names_that_their_choices_have(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "paper=offline_v1"]) == 0
-    assert "151 ok, 151 renamed, 0 unknown" in capsys.readouterr().out
+    assert "249 ok, 151 renamed, 0 unknown" in capsys.readouterr().out
 
 
 def test_the_committed_runs_are_the_ones_that_their_sweep_asks_for_today() -> None:
