@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from results.plots import palette, style
 from results.plots.runs import Panel, Point
@@ -68,7 +68,7 @@ def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
     places = []
     for point in points:
         runs = tuple(run for run in point.runs if not (axis.measured and run.packed))
-        x, score = Point(runs).average(axis.key) if runs else None, point.mean()
+        x, score = Point(runs).median(axis.key) if runs else None, point.mean()
         if x is None or score is None or (axis.log and x <= 0):
             continue
         x *= axis.scale
@@ -97,6 +97,8 @@ def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
     axes.set_xlabel(f"{axis.label}\n{arrow}")
     if axis.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # the default writes mathematics, which is off here
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.ticklabel_format(axis="x", useOffset=False)
@@ -112,6 +114,6 @@ def _caption(panel: Panel, chosen: list[Point], every_point: bool) -> str:
     left_out = f"; speed and memory of {packed} packed runs left out" if packed else ""
     return (
         f"Measured: {panel.metric}, {which}; bars: standard deviation over seeds, dots: the seeds; grey line: the "
-        f"Pareto front; speed and memory are the running machine's, comparable only where it was the same{left_out}. "
+        f"Pareto front; speed and memory: medians over seeds, comparable only on the same machine{left_out}. "
         f"From the ledger: {style.provenance(ids)}."
     )

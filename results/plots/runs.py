@@ -119,11 +119,11 @@ class Point:
         scores = self.scores()
         return stdev(scores) if len(scores) > 1 else None
 
-    def average(self, key: str) -> float | None:
-        """Mean of a numeric field of the records."""
+    def median(self, key: str) -> float | None:
+        """Median over seeds of a numeric field of the records: one that ran beside other work moves it little."""
         values = [run.record.get(key) for run in self.runs]
         numbers = [float(value) for value in values if isinstance(value, int | float)]
-        return fmean(numbers) if numbers else None
+        return median(numbers) if numbers else None
 
 
 @dataclass

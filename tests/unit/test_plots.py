@@ -207,3 +207,24 @@ def test_the_expected_best_of_trials_is_that_of_draws_with_replacement(count: in
     draws = list(itertools.product(scores, repeat=count))
     mean = sum(max(draw) for draw in draws) / len(draws)
     assert tuning.expected_best(scores, count) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("kind", [curves, pareto, sensitivity])
+def test_no_tick_shows_the_source_of_a_formula(
+    panel: runs.Panel, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mathematics is off in texts (a dollar in a name is one): a logarithmic axis as it comes prints its source."""
+    from matplotlib.text import Text
+
+    from results.plots import style
+
+    seen: list[str] = []
+
+    def look(figure: Any, *_: Any) -> list[Path]:
+        figure.canvas.draw()
+        seen.extend(text.get_text() for text in figure.findobj(Text))
+        return []
+
+    monkeypatch.setattr(style, "save", look)
+    kind.draw(panel, tmp_path, "figure")
+    assert len(seen) > 10 and not [text for text in seen if "math" in text or "$" in text]
