@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -178,7 +179,7 @@ class LastBackbone:
     def __init__(self) -> None:
         self.key: Any = None
         self.backbone: Any = None
-        self.head: dict[str, torch.Tensor] | None = None  # as it was before an earlier run trained it
+        self.head: torch.nn.Module | None = None  # as it was before any run trained it
 
     def get(self, config: Config, dtype: torch.dtype, device: torch.device) -> Any:
         """The backbone of `config`, loaded if it is not the one that is kept."""
@@ -191,10 +192,9 @@ class LastBackbone:
             self.forget()
             self.backbone = admitted_backbone(config, dtype, device)
             self.key = (*key, seeded)
-            if self.backbone.head is not None:
-                self.head = {name: tensor.clone() for name, tensor in self.backbone.head.state_dict().items()}
-        elif self.head is not None:
-            self.backbone.head.load_state_dict(self.head)
+            self.head = self.backbone.head
+        # a copy for each run: a run that ended in the middle of a step leaves gradients behind
+        self.backbone.head = deepcopy(self.head)
         return self.backbone
 
     def forget(self) -> None:

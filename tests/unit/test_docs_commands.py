@@ -60,6 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("world")
     assert run_here(root, "runner.max_steps=2").status == "done"
     made = World(root, record(root)["run_id"])
+    (root / "checkpoints").mkdir()  # for the authors' files, which no test has
     (root / "rows.csv").write_text("question,passage\nis it so,it is so\nis it,no\n")
     (root / "rows.jsonl").write_text('{"question": "is it so", "passage": "it is so"}\n')
     make_ledger(root / "generated", runs=24, seed=0)
