@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from backbones.tuned import Tuned
 from conf.capabilities import capabilities
-from conf.compose import typed
+from conf.choices import groups
+from conf.compose import compose, typed
 from conf.schema import Config
+from results.identity import contents
 from results.ledger import Ledger, Run
 from runners.assemble import admitted_backbone, build_method
 from runners.workers import DTYPES
@@ -29,21 +31,43 @@ class Finished:
     tuned: Tuned
 
 
-def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | None = None) -> Finished:
+def load_finished(
+    root: Path, prefix: str, device: str = "cpu", cache: str | None = None, beside: Finished | None = None
+) -> Finished:
     """Load the run whose id begins with `prefix`.
 
     Args:
         root: the ledger.
         cache: where models are kept (default: as the run had it).
+        beside: a loaded run whose frozen backbone this one shares.
 
     Raises:
-        ValueError: there is no such finished run with a trained method.
+        ValueError: there is no such finished run with a trained method, what it was made of has changed since, or it is
+            on another backbone than the one that it shall share.
     """
     try:
         run = Ledger(root).find(prefix)
     except KeyError as error:
         raise ValueError(str(error.args[0])) from None
     record = run.record()
+    refuse_unloadable(run, record)
+    assert record is not None
+    config = typed(record["config"])
+    if cache:
+        config.cache.root = cache
+    refuse_changed(run, record)
+    if beside is None:
+        backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
+    else:
+        backbone = _shared(beside, run, config)
+    tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
+    tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
+    tuned.load_state(load_file(run / "method.safetensors"))
+    return Finished(run, record, config, tuned.eval())
+
+
+def refuse_unloadable(run: Run, record: dict[str, Any] | None) -> None:
+    """Raises ValueError where a run has no trained tensors of its own."""
     if record is None or record["status"] != "done":
         raise ValueError(
             f"run {run.id} is {record['status'] if record else 'not there'}, not done; finish it with run.py"
@@ -55,14 +79,41 @@ def load_finished(root: Path, prefix: str, device: str = "cpu", cache: str | Non
         raise ValueError(f"run {run.id} is {whose}: it has no tensors of its own")
     if not capabilities(record["config"]["method"]).trains:
         raise ValueError(f"run {run.id} is method={record['method']}: nothing was trained that could be loaded")
-    config = typed(record["config"])
-    if cache:
-        config.cache.root = cache
-    backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
-    tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
-    tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
-    tuned.load_state(load_file(run / "method.safetensors"))
-    return Finished(run, record, config, tuned.eval())
+
+
+def refuse_changed(run: Run, record: dict[str, Any]) -> None:
+    """Raises ValueError where code or model are not those that the run was trained with: its tensors would answer
+    through another equation, under the name of a score that is not theirs."""
+    then = (record.get("identity") or {}).get("contents")
+    if then is None:  # a record from before contents were noted
+        return
+    config = dict(record["config"])
+    # the runs that it started from are in its tensors
+    config["method"] = {k: v for k, v in config["method"].items() if k not in ("init_from", "sources")}
+    now = contents(config)
+    sources, others = then.get("source", {}), now.get("source", {})
+    mine = {"own": str(config["method"].get("path"))}  # its file; the others are named by theirs
+    changed = sorted(mine.get(name, name) for name in {*sources, *others} if sources.get(name) != others.get(name))
+    changed += [f"the {part}'s files" for part in ("backbone", "released") if then.get(part) != now.get(part)]
+    for group in ("method", "backbone"):
+        made, name = record["config"][group].get("version", 1), record["config"][group]["name"]
+        today = compose([f"{group}={name}"])[group].get("version", 1) if name in groups()[group] else made
+        changed += [f"{group}={name} (version {made} then, {today} now)"] if made != today else []
+    if changed:
+        raise ValueError(
+            f"run {run.id} was made with something else than is here now: {', '.join(changed)}; bring that back, or "
+            "train it anew, for its tensors would answer otherwise than its record says"
+        )
+
+
+def _shared(beside: Finished, run: Run, config: Config) -> Any:
+    mine, other = (config.backbone, config.runner.precision), (beside.config.backbone, beside.config.runner.precision)
+    if mine != other:
+        raise ValueError(
+            f"run {run.id} is on {mine[0].name} ({mine[1]}), run {beside.run.id} on {other[0].name} ({other[1]}): one "
+            "backbone cannot serve both"
+        )
+    return beside.tuned.backbone
 
 
 def options_of(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:

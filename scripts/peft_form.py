@@ -18,6 +18,7 @@ from methods.base import LayerMethod
 from tasks.encode import Encoded
 from tasks.families import Family
 
+MANY = 24  # texts of many lengths for which a prompt must be the same, before it is called one for all
 SOURCES = ([5, 9, 11, 40, 7], [6, 12, 8, 3, 9, 21, 30, 4, 17])  # token ids: any text will do
 
 
@@ -104,9 +105,13 @@ def one_prompt(finished: Any) -> Tensor:
     backbone, reads = finished.tuned.backbone, finished.tuned.inputs
     if not reads.prompt_slots:
         raise _refused(finished, "no prompt stands in front of its input")
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 60, (MANY,), generator=generator).tolist()
+    texts = [torch.randint(5, backbone.facts.vocab, (n,), generator=generator).tolist() for n in lengths]
     with torch.no_grad():
-        read = [reads.read(backbone.source(backbone.collate([Encoded("a", source=ids)]))) for ids in SOURCES]
-    if any(p.index is not None or p.mask is not None for p in read) or not torch.equal(*[p.vectors for p in read]):
+        read = [reads.read(backbone.source(backbone.collate([Encoded("a", source=ids)]))) for ids in texts]
+    one = read[0].vectors
+    if any(p.index is not None or p.mask is not None or not torch.equal(p.vectors, one) for p in read):
         raise _refused(finished, "its prompt is made from each input, and PEFT's prompt tuning has one for all")
     return read[0].vectors[0].detach()
 

@@ -59,9 +59,9 @@ def main(arguments: Sequence[str]) -> int:
         with _output(given.get("to")) as out:
             first = load_finished(root, ids[0], device, cache)
             if rows is not None and source is not None and (len(ids) > 1 or "by" in given):
-                from scripts.predict_many import Together, load_beside, write_together
+                from scripts.predict_many import Together, write_together
 
-                others = [load_beside(first, root, name) for name in ids[1:]]
+                others = [load_finished(root, name, device, cache, beside=first) for name in ids[1:]]
                 together = Together([Answerer(run) for run in (first, *others)], given.get("by", "task"))
                 write_together(together, rows, source, out)
                 return 0

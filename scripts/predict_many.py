@@ -7,42 +7,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from safetensors.torch import load_file
 
-from backbones.tuned import Tuned
-from conf.compose import typed
-from results.ledger import Ledger
-from runners.assemble import build_method
 from runners.evaluate import per_unit
-from runners.finished import Finished
 from runners.packed_inputs import PackedInputs
 from scripts.predict import BATCH, Answerer, Table
 from tasks.answers import parse_answer
-
-
-def load_beside(first: Finished, root: Path, prefix: str) -> Finished:
-    """Another finished run, on the frozen backbone of one that is loaded.
-
-    Raises:
-        ValueError: there is no such run, or it is of another backbone.
-    """
-    try:
-        run = Ledger(root).find(prefix)
-    except KeyError as error:
-        raise ValueError(str(error.args[0])) from None
-    record, tensors = run.record(), run / "method.safetensors"
-    if record is None or record["status"] != "done" or not tensors.exists():
-        raise ValueError(f"run {run.id} is not done, or nothing was trained in it: it has no tensors to answer with")
-    config, backbone = typed(record["config"]), first.tuned.backbone
-    mine, other = (config.backbone, config.runner.precision), (first.config.backbone, first.config.runner.precision)
-    if mine != other:
-        raise ValueError(
-            f"run {run.id} is on {mine[0].name} ({mine[1]}), run {first.run.id} on {other[0].name} ({other[1]}): one "
-            "backbone cannot serve both"
-        )
-    tuned = Tuned(backbone, build_method(config, backbone)).to(backbone.device)
-    tuned.load_state(load_file(tensors))
-    return Finished(run, record, config, tuned.eval())
 
 
 class Together:

@@ -214,3 +214,40 @@ def test_a_reader_who_has_enough_is_no_error(tmp_path: Path) -> None:
     assert "prediction" in process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=120) == 0 and process.stderr.read() == ""
+
+
+def test_a_run_of_a_method_or_model_that_has_changed_since_answers_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its tensors would go through another equation, and the answers stand under the old run's score."""
+    from backbones.build import random_model
+    from backbones.tiny_tokenizer import tiny_tokenizer
+    from conf.compose import compose, typed
+    from scripts import evaluate
+
+    mine, model = tmp_path / "mine.py", tmp_path / "model"
+    mine.write_text("from methods.pt import PT\n\n\nclass Mine(PT):\n    '''As PT.'''\n")
+    config = typed(compose(["backbone=tiny_llama"]))
+    random_model(config.backbone, 0, "sdpa", torch.float32).save_pretrained(model)
+    tiny_tokenizer("llama").save_pretrained(model)
+    words = ["method=own", f"method.path={mine}", "backbone=hub_llama", f"backbone.path={model}"]
+    assert run_here(tmp_path, *words, "task=demo/movie_reviews").status == "done"
+    given = [f"run={record(tmp_path)['run_id']}", f"ledger={tmp_path / 'runs'}"]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a fine film\n")
+    uses = (
+        lambda: predict.main([*given, str(lines)]),
+        lambda: export.main([*given, f"to={tmp_path / 'adapter'}"]),
+        lambda: evaluate.main([*given, "task=demo/movie_reviews"]),
+    )
+    assert [use() for use in uses][:2] == [0, 0]
+    mine.write_text(mine.read_text() + "\n    # a comment changes nothing\n")
+    assert uses[0]() == 0
+    mine.write_text(mine.read_text() + "\n    offset_generated = True\n")
+    capsys.readouterr()
+    assert [use() for use in uses] == [2, 2, 2]
+    assert capsys.readouterr().err.count("mine.py; bring that back") == 3
+    mine.write_text("from methods.pt import PT\n\n\nclass Mine(PT):\n    '''As PT.'''\n")
+    random_model(config.backbone, 1, "sdpa", torch.float32).save_pretrained(model)
+    assert [use() for use in uses[:1]] == [2]
+    assert "the backbone's files; bring that back" in capsys.readouterr().err
