@@ -79,7 +79,7 @@ class Row:
     tags: list[int] = field(default_factory=list)
 
 
-class Prompt(InputMethod):
+class FixedPrompt(InputMethod):
     """A prompt of given vectors (m, d), the same for all rows."""
 
     def __init__(self, vectors: Tensor) -> None:
@@ -97,7 +97,7 @@ def compare_text(backbone: Backbone) -> Comparison:
     rows = [_text_row(draw, length) for length in found.take_lengths()]
     vectors = backbone.embed(draw.tokens(SLOTS)).detach()
     bare = _text(found, backbone, rows, "", NoPrompt(), None)
-    moved = _text(found, backbone, rows, " with a prompt", Prompt(vectors), vectors)
+    moved = _text(found, backbone, rows, " with a prompt", FixedPrompt(vectors), vectors)
     # a row that is longer than the windows of all layers together need not see its prompt
     change = _least_change(moved[: len(LENGTHS)], bare[: len(LENGTHS)])
     found.must_act("a prompt in front of its rows does not change their answers", change, "decoding")
@@ -174,7 +174,7 @@ def _states(found: Comparison, backbone: Any, rows: Sequence[Row], how: str, fro
         batch = backbone.collate(rows).to(backbone.device)
     finally:
         backbone.head_kind = kind
-    hidden = backbone.hidden(batch, NoPrompt() if front is None else Prompt(front)).float()
+    hidden = backbone.hidden(batch, NoPrompt() if front is None else FixedPrompt(front)).float()
     pooled = backbone.pooled(hidden.to(backbone.dtype)).float()
     several = getattr(backbone.model.config, "type_vocab_size", 0) > 1
     for index, row in enumerate(rows):

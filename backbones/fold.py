@@ -43,7 +43,7 @@ class Folded(InputMethod):
         return self._placed(F.embedding(ids, self.table), rows)
 
 
-class Folder:
+class FoldCache:
     """Folds a method when it can, and again when its tensors have changed."""
 
     def __init__(self) -> None:

@@ -22,9 +22,9 @@ from backbones.base import Backbone
 from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
 from backbones.joint import each
+from backbones.log_probs import all_ended, cut, edge_log_probs, summed_losses
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
-from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
 from backbones.trie import pack
 from methods.base import InputMethod
 from methods.source import Prompts

@@ -18,8 +18,8 @@ from backbones.batch import Batch, answers, pad
 from backbones.config import BackboneConfig
 from backbones.joint import Joint, each
 from backbones.llama import sum_candidates
+from backbones.log_probs import all_ended, cut, edge_log_probs, summed_losses
 from backbones.own import own_head
-from backbones.scoring import all_ended, cut, edge_log_probs, summed_losses
 from methods.base import InputMethod
 
 CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of the cross-attention's keys

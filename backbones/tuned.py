@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, NoPrompt
 from backbones.batch import Batch
-from backbones.fold import Folder
+from backbones.fold import FoldCache
 from methods.base import InputMethod, Method
 
 HEAD = "head."  # prefix of the head's tensors in a saved state
@@ -35,7 +35,7 @@ class Tuned(nn.Module):
                 f"several prompts of {type(method).__name__} answer together, and on backbone {backbone.config.name!r} "
                 f"there is nothing to weight: {why}. Choose a T5 or decoder-only backbone."
             )
-        self.fold = Folder()
+        self.fold = FoldCache()
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Summed target cross-entropy over the whole vocabulary (B,) and number of target tokens (B,).

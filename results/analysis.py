@@ -31,7 +31,7 @@ MOST = 12  # runs of a similarity matrix; of more only the averages by task are 
 
 
 @dataclass(frozen=True)
-class Prompt:
+class LearnedPrompt:
     """The prompt of a run: (m, d)."""
 
     run: Run
@@ -111,14 +111,14 @@ def _unit(vectors: Array) -> Array:
     return vectors / np.where(lengths > 0, lengths, 1.0)
 
 
-def page(prompts: Sequence[Prompt], without: int) -> str:
+def page(prompts: Sequence[LearnedPrompt], without: int) -> str:
     """Norms and similarities as Markdown."""
     head = ("run", "vectors", "mean norm", "sd", "least", "greatest", "element sd")
     rows = [[p.name, *(f"{value:.4g}" for value in norms(p.vectors).values())] for p in prompts]
     out = ["# Learned prompts\n", *_table(head, rows), ""]
     if without:
         out.append(f"{without} runs have no prompt vectors of their own (deep prefixes, composed prompts, weights).\n")
-    by_width: dict[int, list[Prompt]] = {}
+    by_width: dict[int, list[LearnedPrompt]] = {}
     for prompt in prompts:
         by_width.setdefault(prompt.vectors.shape[1], []).append(prompt)
     for width, held in by_width.items():
@@ -127,7 +127,7 @@ def page(prompts: Sequence[Prompt], without: int) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def _similarity(held: Sequence[Prompt]) -> list[str]:
+def _similarity(held: Sequence[LearnedPrompt]) -> list[str]:
     out = []
     if len(held) <= MOST:
         head = ("cosine of means (above), mean cosine of vectors (below)", *(str(i + 1) for i in range(len(held))))
@@ -146,7 +146,7 @@ def _similarity(held: Sequence[Prompt]) -> list[str]:
     return out + _table(("tasks", "pairs of runs", "cosine of means", "mean cosine of vectors"), rows)
 
 
-def _pair(i: int, j: int, held: Sequence[Prompt]) -> str:
+def _pair(i: int, j: int, held: Sequence[LearnedPrompt]) -> str:
     if i == j:
         return ""
     measure = similarity_of_means if i < j else similarity_of_tokens
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reading = read_runs(given.get("ledger.root") or default_root())
     runs = [run for run in reading.runs if run.done and matches(run, where)]
     found = [(run, prompt_of(run)) for run in runs]
-    prompts = [Prompt(run, vectors) for run, vectors in found if vectors is not None]
+    prompts = [LearnedPrompt(run, vectors) for run, vectors in found if vectors is not None]
     if not prompts:
         print(f"{len(runs)} finished runs match and none of them stores a prompt in {reading.root}", file=sys.stderr)
         return 2

@@ -46,7 +46,7 @@ HEAD = (
 
 
 @dataclass
-class Together:
+class Ensemble:
     """The runs of one configuration together; scores and errors are fractions, None where they cannot be had."""
 
     name: str
@@ -69,11 +69,11 @@ def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
     return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
 
 
-def together(runs: Sequence[Run]) -> Together:
+def together(runs: Sequence[Run]) -> Ensemble:
     """An ensemble of runs of one configuration, in the order of their seeds."""
     runs = sorted(runs, key=lambda run: (str(run.get("seed")).zfill(12), run.id))
     first = runs[0]
-    made = Together(_name(first), first.primary_metric, [s for run in runs if (s := run.score()) is not None])
+    made = Ensemble(_name(first), first.primary_metric, [s for run in runs if (s := run.score()) is not None])
     rows = [{str(row["id"]): row for row in run.predictions()} for run in runs]
     if not rows[0] or any(held.keys() != rows[0].keys() for held in rows):
         made.notes.append("no predictions are kept" if not all(rows) else "its seeds were scored on different rows")
@@ -94,7 +94,7 @@ def together(runs: Sequence[Run]) -> Together:
     return made
 
 
-def _calibrate(made: Together, scored: Sequence[Scores], mean: Scores, rows: dict[str, Any]) -> None:
+def _calibrate(made: Ensemble, scored: Sequence[Scores], mean: Scores, rows: dict[str, Any]) -> None:
     def golds(scores: Scores) -> list[str]:
         return [_word(rows[name]["reference"]) for name in scores.ids]
 
@@ -129,7 +129,7 @@ def _name(run: Run) -> str:
     return f"{method}, {run.get('task')}, {run.get('backbone')} ({run.id[:8]}…)"
 
 
-def page(found: Sequence[Together]) -> str:
+def page(found: Sequence[Ensemble]) -> str:
     """The table as Markdown, and what stands below it."""
     lines = [f"| {' | '.join(HEAD)} |", "| --- | --- |" + " ---: |" * (len(HEAD) - 2)]
     lines += [f"| {' | '.join(_row(one))} |" for one in found]
@@ -142,7 +142,7 @@ def page(found: Sequence[Together]) -> str:
     return "\n".join([*lines, "", explained, "", *notes]).rstrip() + "\n"
 
 
-def _row(one: Together) -> list[str]:
+def _row(one: Ensemble) -> list[str]:
     def points(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.1f}"
 

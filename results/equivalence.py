@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results.statistics import deviation, t_quantile
-from results.two_way import Part, satterthwaite
+from results.two_way import Variance, satterthwaite
 
 UNDECIDABLE = "undecidable"
 BLOCKS_ALL = ("split", "seeds")  # what must be known for any verdict; an unknown selection blocks `reproduced` alone
@@ -36,10 +36,10 @@ class Spread:
     seeds: int
     known: bool = True  # whether anything but rounding speaks for it
 
-    def of_mean(self, weight: float = 1.0, published_seeds: int | None = None) -> Part:
+    def of_mean(self, weight: float = 1.0, published_seeds: int | None = None) -> Variance:
         """The variance of a weighted mean over our seeds, and over the published ones where ours stand for theirs."""
         share = 1.0 / self.seeds + (1.0 / published_seeds if published_seeds else 0.0)
-        return Part((weight * self.value) ** 2 * share, self.degrees)
+        return Variance((weight * self.value) ** 2 * share, self.degrees)
 
 
 def spread_of(values: Sequence[float], step: float = 0.0, others: Sequence[float] = ()) -> Spread | None:
@@ -102,12 +102,12 @@ def equivalence(
     theirs = None if printed else published_seeds
     parts = [spread.of_mean(weight, theirs) for spread, weight in zip(spreads, shares, strict=True)]
     if published_std is not None and printed:
-        parts.append(Part(published_std**2 / published_seeds, published_seeds - 1.0))
+        parts.append(Variance(published_std**2 / published_seeds, published_seeds - 1.0))
     error = satterthwaite(sum(part.variance for part in parts), parts)
     return _within(difference, error, margin, blocked_by, level)
 
 
-def _within(difference: float, error: Part, margin: float, blocked_by: Sequence[str], level: float) -> Verdict:
+def _within(difference: float, error: Variance, margin: float, blocked_by: Sequence[str], level: float) -> Verdict:
     half_90, half_95 = (t_quantile(q, error.degrees) * math.sqrt(error.variance) for q in (level, 0.5 + level / 2))
     interval = f"difference {difference:+.2f}, {100 * level:.0f}% interval ±{half_95:.2f}, margin {margin:g}"
     if abs(difference) + half_90 < margin:

@@ -16,7 +16,7 @@ from typing import Any
 
 from results.content import default_cache, file_sha256, model_sha256
 from results.ledger import Ledger, default_root
-from results.source import code_that_counts
+from results.source_code import code_that_counts
 
 # Keys (dotted; a key stands for everything under it) that cannot change a score, with the reason.
 COSMETIC = {

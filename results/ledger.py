@@ -43,7 +43,7 @@ class Broken:
     reason: str
 
 
-class Run:
+class RunFolder:
     """One run's folder."""
 
     def __init__(self, folder: Path, run_id: str | None = None) -> None:
@@ -87,7 +87,7 @@ class Run:
         return False
 
     @contextmanager
-    def hold(self) -> Iterator[Run]:
+    def hold(self) -> Iterator[RunFolder]:
         """Hold the run while the block runs.
 
         Raises:
@@ -115,9 +115,9 @@ class Run:
             self.exchange()
             yield self
 
-    def again(self) -> Run:
+    def again(self) -> RunFolder:
         """Where a finished run is made anew: its own files stay until `exchange`."""
-        return Run(self / "again", self.id)
+        return RunFolder(self / "again", self.id)
 
     def exchange(self) -> None:
         """Put a new run that is done in the place of the finished one; begun by a process that died, end it."""
@@ -186,10 +186,10 @@ class Ledger:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
 
-    def run(self, run_id: str) -> Run:
-        return Run(self.root / run_id)
+    def run(self, run_id: str) -> RunFolder:
+        return RunFolder(self.root / run_id)
 
-    def find(self, prefix: str) -> Run:
+    def find(self, prefix: str) -> RunFolder:
         """The run whose id begins with `prefix`.
 
         Raises:
@@ -216,13 +216,13 @@ class Ledger:
         found: list[tuple[Path, dict[str, Any] | Broken]] = []
         for folder in self.folders():
             try:
-                record = Run(folder).record()
+                record = RunFolder(folder).record()
             except (ValueError, OSError, RecursionError) as error:
                 found.append((folder, Broken(folder, (str(error).splitlines() or ["not readable"])[0][:300])))
                 continue
             if record is not None:
                 found.append((folder, record))
-            elif (folder / "config.yaml").exists() and not Run(folder).is_held():
+            elif (folder / "config.yaml").exists() and not RunFolder(folder).is_held():
                 found.append((folder, Broken(folder, "no record.json")))
         # a renamed run keeps its place: resampling goes by order, and a name must not move an interval
         return sorted(found, key=lambda pair: _place(*pair))

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import yaml
 
-from results.ledger import Ledger, Run, default_root
-from results.records import Run as Read
-from results.records import made, matches, read_runs
+from results.ledger import Ledger, RunFolder, default_root
+from results.records import Run, made, matches, read_runs
 from results.renamed import Unknown, take_over
 from results.verify import check, summary, verify
 
@@ -65,7 +64,7 @@ def _place(given: dict[str, str]) -> tuple[Ledger, bool]:
     return Ledger(root), True
 
 
-def _one(ledger: Ledger, names: Sequence[str]) -> Run:
+def _one(ledger: Ledger, names: Sequence[str]) -> RunFolder:
     if len(names) != 1:
         raise Refused("give the beginning of one run's id")
     try:
@@ -86,7 +85,7 @@ def _list(names: Sequence[str], given: dict[str, str]) -> int:
     return 1 if reading.problems else 0
 
 
-def line_of(run: Read) -> str:
+def line_of(run: Run) -> str:
     """One run in one line."""
     score = run.score()
     shown = f"{run.primary_metric}={score:.4f}" if score is not None else ""
@@ -104,7 +103,7 @@ def _show(names: Sequence[str], given: dict[str, str]) -> int:
         raise Refused(str(error)) from None
     if record is None:
         raise Refused(f"{run.folder}: no record.json")
-    print(line_of(Read(record, run.folder)))
+    print(line_of(Run(record, run.folder)))
     print(made(record) + (f", then run {record['formerly']}" if record.get("formerly") else ""))
     for key in ("reason", "stale"):
         if record.get(key):
@@ -169,7 +168,7 @@ def _adopt_archive(paper: str) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         ledger = Ledger(scratch)
         for folder in Ledger(unpacked(path)).folders():
-            run = Run(folder)
+            run = RunFolder(folder)
             if "identity" in (run.record() or {}):
                 raise Refused(f"{path}: run {run.id} has its new name already")
             take_over(run, ledger, keep=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from results.statistics import binomial_error, detectable, fewest_discordant, minimal_detectable_difference
-from results.two_way import Part, satterthwaite
+from results.two_way import Variance, satterthwaite
 
 REQUIRED = ("difference", "seed_sd", "rows")
 DEFAULTS = {"share": 0.8, "correlation": 0.5, "power": 0.8, "pairs": 1.0}
@@ -49,8 +49,8 @@ class Noise:
 
     def smallest(self, seeds: int, rows: int, level: float, power: float) -> float:
         """The smallest difference (fraction) that so many seeds and rows show with that power."""
-        side = Part(self.seeds / seeds, seeds - 1.0)
-        parts = [Part(self.examples / rows, rows - 1.0), side, side]
+        side = Variance(self.seeds / seeds, seeds - 1.0)
+        parts = [Variance(self.examples / rows, rows - 1.0), side, side]
         whole = satterthwaite(sum(part.variance for part in parts), parts)
         return detectable(math.sqrt(whole.variance), whole.degrees, level, power)
 

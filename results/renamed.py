@@ -18,8 +18,8 @@ import yaml
 
 from results.files import write_json, write_text
 from results.identity import id_of
-from results.ledger import Ledger, Run
-from results.source import shipped_sources
+from results.ledger import Ledger, RunFolder
+from results.source_code import shipped_sources
 from results.verify import hashes
 
 DEAD = ("runner.label_loss", "protocol.seeds")  # options that nothing read
@@ -63,7 +63,7 @@ def _is_shipped(target: str | None) -> bool:
     return target is None or target.rpartition(".")[0].replace(".", "/") + ".py" in shipped_sources()
 
 
-def take_over(run: Run, ledger: Ledger, keep: bool) -> str:
+def take_over(run: RunFolder, ledger: Ledger, keep: bool) -> str:
     """Give a finished run its new name in a ledger; returns that name.
 
     Args:

@@ -35,7 +35,7 @@ KNOWN = 4.0
 
 
 @dataclass(frozen=True)
-class Part:
+class Variance:
     """A part of a variance: how large, and from how many degrees of freedom it is known."""
 
     variance: float
@@ -63,29 +63,29 @@ class Sample:
         return len(self.scores) > 1 or not self.trained
 
     @cached_property
-    def spread(self) -> Part | None:
+    def spread(self) -> Variance | None:
         """Variance between single runs; None from one run."""
         count = len(self.scores)
-        return Part(float(self.scores.var(ddof=1)), count - 1.0) if count > 1 else None
+        return Variance(float(self.scores.var(ddof=1)), count - 1.0) if count > 1 else None
 
-    def seeds(self, prior: float | None = None) -> Part:
+    def seeds(self, prior: float | None = None) -> Variance:
         """Variance of the mean over several seeds, from the runs' scores and the variance usual among other rows."""
-        own = self.spread or Part(0.0, 1.0)
+        own = self.spread or Variance(0.0, 1.0)
         if prior is None:
-            return Part(own.variance / len(self.scores), own.degrees)
+            return Variance(own.variance / len(self.scores), own.degrees)
         degrees = own.degrees + WEIGHT
         mixed = (own.degrees * own.variance + WEIGHT * prior) / degrees
-        return Part(max(own.variance, mixed) / len(self.scores), degrees)
+        return Variance(max(own.variance, mixed) / len(self.scores), degrees)
 
     @cached_property
-    def interaction(self) -> Part:
+    def interaction(self) -> Variance:
         """What of `seeds` is due to the examples: seeds err on different ones; counted in `examples` already."""
         count, n = self.values.shape
         if count < 2 or n < 2:
-            return Part(0.0, 1.0)
+            return Variance(0.0, 1.0)
         own = self.values - self.values.mean(axis=0)
         variance = float(own.var(axis=1, ddof=1).sum()) / n / (count - 1) / count
-        return Part(variance, (count - 1.0) * (n - 1.0))
+        return Variance(variance, (count - 1.0) * (n - 1.0))
 
 
 @dataclass(frozen=True)
@@ -195,29 +195,29 @@ def compare_sums(groups: Iterable[Sequence[Term]], level: float = 0.95) -> Diffe
             several = [(weight, cell, prior) for weight, cell, prior in cells if len(cell.scores) > 1]
             if several:
                 over_seeds.append(_together([(weight, cell.seeds(prior)) for weight, cell, prior in several]))
-                interactions += [Part(w**2 * c.interaction.variance, c.interaction.degrees) for w, c, _ in several]
+                interactions += [Variance(w**2 * c.interaction.variance, c.interaction.degrees) for w, c, _ in several]
     return judge(value, over_examples, over_seeds, interactions, level, informed)
 
 
-def _together(parts: Sequence[tuple[float, Part]]) -> Part:
+def _together(parts: Sequence[tuple[float, Variance]]) -> Variance:
     """The variance of a weighted sum whose terms err together."""
     error = sum(abs(weight) * math.sqrt(part.variance) for weight, part in parts)
-    return Part(error**2, min(part.degrees for _, part in parts))
+    return Variance(error**2, min(part.degrees for _, part in parts))
 
 
-def examples(a: Sample, b: Sample) -> Part:
+def examples(a: Sample, b: Sample) -> Variance:
     """Variance of the difference over examples, every seed kept: both sides saw the same ones."""
     gaps = a.values.mean(axis=0) - b.values.mean(axis=0)
     n = len(gaps)
     squares = float(gaps @ gaps) + ADDED - float(gaps.sum()) ** 2 / (n + ADDED)
-    return Part(squares / n**2, max(n - 1.0, 1.0))
+    return Variance(squares / n**2, max(n - 1.0, 1.0))
 
 
 def judge(
     value: float,
-    over_examples: Iterable[Part],
-    over_seeds: Iterable[Part] = (),
-    interactions: Iterable[Part] = (),
+    over_examples: Iterable[Variance],
+    over_seeds: Iterable[Variance] = (),
+    interactions: Iterable[Variance] = (),
     level: float = 0.95,
     informed: bool = False,
 ) -> Difference:
@@ -248,13 +248,13 @@ def judge(
     return replace(widest, p=max(difference.p for difference in found))
 
 
-def satterthwaite(variance: float, parts: Sequence[Part]) -> Part:
+def satterthwaite(variance: float, parts: Sequence[Variance]) -> Variance:
     """A variance made of several, with the degrees of freedom that it is known from."""
     below = sum(part.variance**2 / part.degrees for part in parts)
-    return Part(variance, variance**2 / below if below > 0 else 1.0)
+    return Variance(variance, variance**2 / below if below > 0 else 1.0)
 
 
-def _student(value: float, test: Part, level: float) -> Difference:
+def _student(value: float, test: Variance, level: float) -> Difference:
     error = math.sqrt(test.variance)
     half = t_quantile(0.5 + level / 2, test.degrees) * error
     return Difference(value, error, test.degrees, value - half, value + half, student_p(value, error, test.degrees))

@@ -11,14 +11,14 @@ from typing import Any
 
 from results.files import read_lines
 from results.identity import id_of
-from results.ledger import Ledger, Run
+from results.ledger import Ledger, RunFolder
 
-KEPT = ("metrics.jsonl", "manifest.json", "method.safetensors")  # and every predictions.<split>.jsonl
+HASHED = ("metrics.jsonl", "manifest.json", "method.safetensors")  # and every predictions.<split>.jsonl
 MARK = b"soft-prompt-bench checkpoint "
 
 
 @dataclass
-class Verdict:
+class Finding:
     """What was found of one run: `problems` in sentences; `unknown` where nothing can be held against its name."""
 
     run_id: str
@@ -29,18 +29,18 @@ class Verdict:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Name -> sha256 of the files that a finished run keeps."""
-    names = [name for name in KEPT if (folder / name).is_file()]
+    names = [name for name in HASHED if (folder / name).is_file()]
     names += sorted(path.name for kind in ("predictions.*.jsonl", "scores.*.npz") for path in folder.glob(kind))
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def check(run: Run, whole: bool = True) -> Verdict | None:
+def check(run: RunFolder, whole: bool = True) -> Finding | None:
     """Hold a run's folder against its record; None where there is no run in it.
 
     Args:
         whole: a ledger's own run keeps every file that its record names (an archive leaves the weights out).
     """
-    found = Verdict(run.id)
+    found = Finding(run.id)
     try:
         record = run.record()
     except (ValueError, OSError) as error:
@@ -55,7 +55,7 @@ def check(run: Run, whole: bool = True) -> Verdict | None:
     return found
 
 
-def _name(run: Run, record: dict[str, Any], found: Verdict) -> Iterator[str]:
+def _name(run: RunFolder, record: dict[str, Any], found: Finding) -> Iterator[str]:
     """Is the folder's name the record's, and the record's what its configuration gives?"""
     if record.get("run_id") != run.id:
         yield f"{run.folder}: its record is of run {record.get('run_id')}"
@@ -71,7 +71,7 @@ def _name(run: Run, record: dict[str, Any], found: Verdict) -> Iterator[str]:
         yield f"{run.folder}: its configuration and contents give the id {made}"
 
 
-def _files(run: Run, record: dict[str, Any], whole: bool) -> Iterator[str]:
+def _files(run: RunFolder, record: dict[str, Any], whole: bool) -> Iterator[str]:
     if record["status"] not in ("done", "stale"):
         return
     known = record.get("files") or {}
@@ -106,7 +106,7 @@ def _tensors(path: Path) -> Iterator[str]:
         yield f"{path}: truncated or no safetensors file ({size:,} bytes)"
 
 
-def _checkpoint(run: Run) -> Iterator[str]:
+def _checkpoint(run: RunFolder) -> Iterator[str]:
     path = run / "checkpoint.pt"
     if path.is_file():
         _, problem = checkpoint_head(path, run.id)
@@ -136,13 +136,13 @@ def checkpoint_head(path: Path, run_id: str) -> tuple[dict[str, Any], str | None
     return head, None
 
 
-def verify(ledger: Ledger, whole: bool = True) -> list[Verdict]:
+def verify(ledger: Ledger, whole: bool = True) -> list[Finding]:
     """Every run of a ledger."""
     found = (check(ledger.run(folder.name), whole) for folder in ledger.folders())
     return [verdict for verdict in found if verdict is not None]
 
 
-def summary(verdicts: list[Verdict]) -> str:
+def summary(verdicts: list[Finding]) -> str:
     """`151 ok, 151 renamed, 0 unknown`, and how many are damaged if any is."""
     damaged = sum(bool(v.problems) for v in verdicts)
     unknown = sum(v.unknown for v in verdicts if not v.problems)

@@ -25,7 +25,7 @@ from methods import load as methods
 from methods.base import InputMethod
 from results.content import model_sha256
 from runners.evaluate import Split, answering
-from runners.sources import WrongSource, source_prompts
+from runners.source_prompts import WrongSource, source_prompts
 from runners.workers import DTYPES, missing_device
 from tasks.config import source_length
 from tasks.encode import told_apart

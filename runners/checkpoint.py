@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from results.files import replacing
-from results.ledger import Run
+from results.ledger import RunFolder
 from results.verify import MARK, checkpoint_head
 
 NAME, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
@@ -27,7 +27,7 @@ class CorruptCheckpoint(RuntimeError):
     """checkpoint.pt is damaged, or another run's."""
 
 
-def write(run: Run, state: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def write(run: RunFolder, state: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Write checkpoint.pt atomically and keep the one before.
 
     Args:
@@ -48,7 +48,7 @@ def write(run: Run, state: Mapping[str, Any], about: Mapping[str, Any]) -> None:
                 os.link(run / NAME, older)
 
 
-def read(run: Run, about: Mapping[str, Any]) -> dict[str, Any] | None:
+def read(run: RunFolder, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state in checkpoint.pt (in the one before it where there is only that), None where there is none.
 
     Raises:
@@ -71,19 +71,19 @@ def read(run: Run, about: Mapping[str, Any]) -> dict[str, Any] | None:
     return state
 
 
-def _way_on(run: Run) -> str:
+def _way_on(run: RunFolder) -> str:
     head, problem = checkpoint_head(run / BEFORE, run.id)
     if problem:
         return "Delete that file to train this run from its start, or force=true"
     return f"Delete that file to go on from step {head['step']} ({BEFORE} is whole), or force=true to start anew"
 
 
-def is_of_a_forced_start(run: Run) -> bool:
+def is_of_a_forced_start(run: RunFolder) -> bool:
     """Whether force=true began what the checkpoint goes on with."""
     return bool(checkpoint_head(run / NAME, run.id)[0].get("forced"))
 
 
-def throw_away(run: Run) -> None:
+def throw_away(run: RunFolder) -> None:
     """Remove the checkpoints and the log that belongs to them."""
     for name in (NAME, BEFORE, "metrics.jsonl"):
         (run / name).unlink(missing_ok=True)

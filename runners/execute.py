@@ -20,7 +20,7 @@ from methods import load as methods
 from methods.base import Method
 from results.files import replacing, write_json
 from results.identity import contents, id_of
-from results.ledger import Run
+from results.ledger import RunFolder
 from results.released import compared
 from results.scores import write_scores
 from results.verify import hashes
@@ -65,7 +65,7 @@ class Execution:
     """One run being executed by this process (the main one writes, the others compute)."""
 
     def __init__(
-        self, config: Config, resolved: dict[str, Any], run: Run, workers: Workers, source: str, revision: str
+        self, config: Config, resolved: dict[str, Any], run: RunFolder, workers: Workers, source: str, revision: str
     ) -> None:
         self.config, self.resolved, self.run, self.workers = config, resolved, run, workers
         self.runner: RunnerConfig = config.runner
@@ -165,7 +165,7 @@ class Execution:
         for name in (checkpoint.NAME, checkpoint.BEFORE):
             (self.run / name).unlink(missing_ok=True)
         if self.run.folder.name == "again":  # the finished run was kept until now
-            Run(self.run.folder.parent).exchange()
+            RunFolder(self.run.folder.parent).exchange()
 
     def ended_by(self, error: BaseException) -> Outcome:
         """The outcome of a run that did not get to its end; a failure is written down with its reason."""

@@ -15,7 +15,7 @@ from conf.choices import groups
 from conf.compose import compose, typed
 from conf.schema import Config
 from results.identity import contents
-from results.ledger import Ledger, Run
+from results.ledger import Ledger, RunFolder
 from runners.assemble import admitted_backbone, build_method
 from runners.workers import DTYPES
 from tasks.kinds import kind_of
@@ -25,7 +25,7 @@ from tasks.kinds import kind_of
 class Finished:
     """A run of the ledger with its tuned model, in evaluation mode."""
 
-    run: Run
+    run: RunFolder
     record: dict[str, Any]
     config: Config
     tuned: Tuned
@@ -66,7 +66,7 @@ def load_finished(
     return Finished(run, record, config, tuned.eval())
 
 
-def refuse_unloadable(run: Run, record: dict[str, Any] | None) -> None:
+def refuse_unloadable(run: RunFolder, record: dict[str, Any] | None) -> None:
     """Raises ValueError where a run has no trained tensors of its own."""
     if record is None or record["status"] != "done":
         raise ValueError(
@@ -81,7 +81,7 @@ def refuse_unloadable(run: Run, record: dict[str, Any] | None) -> None:
         raise ValueError(f"run {run.id} is method={record['method']}: nothing was trained that could be loaded")
 
 
-def refuse_changed(run: Run, record: dict[str, Any]) -> None:
+def refuse_changed(run: RunFolder, record: dict[str, Any]) -> None:
     """Raises ValueError where code or model are not those that the run was trained with: its tensors would answer
     through another equation, under the name of a score that is not theirs."""
     then = (record.get("identity") or {}).get("contents")
@@ -106,7 +106,7 @@ def refuse_changed(run: Run, record: dict[str, Any]) -> None:
         )
 
 
-def _shared(beside: Finished, run: Run, config: Config) -> Any:
+def _shared(beside: Finished, run: RunFolder, config: Config) -> Any:
     mine, other = (config.backbone, config.runner.precision), (beside.config.backbone, beside.config.runner.precision)
     if mine != other:
         raise ValueError(

@@ -11,7 +11,7 @@ from conf.paths import cache_root, ledger_of
 from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config
-from results.ledger import Held, Run, Unwritable
+from results.ledger import Held, RunFolder, Unwritable
 from results.records import made
 from results.verify import checkpoint_head
 from runners.outcome import Outcome, outcome_of
@@ -41,7 +41,7 @@ def run_point(resolved: dict[str, Any], *, sweep: bool = False) -> Outcome:
     return _start(config, resolved, run, source, revision, sweep)
 
 
-def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
+def _already(config: Config, run: RunFolder, sweep: bool) -> Outcome | None:
     """The outcome of a run that need not or cannot be trained, or None."""
     if config.force:
         return None
@@ -68,7 +68,7 @@ def _already(config: Config, run: Run, sweep: bool) -> Outcome | None:
     return None
 
 
-def _refreshed(config: Config, run: Run, known: dict[str, Any]) -> dict[str, Any]:
+def _refreshed(config: Config, run: RunFolder, known: dict[str, Any]) -> dict[str, Any]:
     """The record of a finished run, marked where the data have changed under their declared revision since.
 
     The experiment that asks for it is noted if none was: names of experiments are no part of an id.
@@ -91,7 +91,9 @@ def _refreshed(config: Config, run: Run, known: dict[str, Any]) -> dict[str, Any
     return run.record() or known
 
 
-def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revision: str, sweep: bool) -> Outcome:
+def _start(
+    config: Config, resolved: dict[str, Any], run: RunFolder, source: str, revision: str, sweep: bool
+) -> Outcome:
     """Check what needs torch, then hold the run and execute it."""
     from runners.assemble import problems_of
 
@@ -108,10 +110,10 @@ def _start(config: Config, resolved: dict[str, Any], run: Run, source: str, revi
         if found is not None:
             return found
         place = workers.from_main(place_of(config, run).folder if workers.main else run.folder)
-        return Execution(config, resolved, Run(place, run.id), workers, source, revision).run_through()
+        return Execution(config, resolved, RunFolder(place, run.id), workers, source, revision).run_through()
 
 
-def claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | None:
+def claim(config: Config, run: RunFolder, sweep: bool, held: ExitStack) -> Outcome | None:
     """Hold the run until `held` closes; an outcome if it is not to start."""
     found = _already(config, run, sweep)
     if found is not None:  # nothing need be written for what is there
@@ -128,7 +130,7 @@ def claim(config: Config, run: Run, sweep: bool, held: ExitStack) -> Outcome | N
     return None
 
 
-def place_of(config: Config, run: Run) -> Run:
+def place_of(config: Config, run: RunFolder) -> RunFolder:
     """Where a run that is held is made: beside a finished one, which stays until the new one is done.
 
     A checkpoint is thrown away by force=true alone (and by a loss that is not finite), unless it is of this forced
@@ -144,7 +146,7 @@ def place_of(config: Config, run: Run) -> Run:
     return place
 
 
-def _status(run: Run) -> str | None:
+def _status(run: RunFolder) -> str | None:
     """The status of a record; a damaged one has none."""
     try:
         return str((run.record() or {}).get("status"))

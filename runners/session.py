@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from results.ledger import Run
+from results.ledger import RunFolder
 from runners import checkpoint
 from runners.checkpoint import CorruptCheckpoint
 from runners.config import RunnerConfig
@@ -52,7 +52,7 @@ class Session:
 
     def __init__(
         self,
-        run: Run,
+        run: RunFolder,
         runner: RunnerConfig,
         groups: Mapping[str, Mapping[str, torch.nn.Parameter]],
         rates: Mapping[str, float | None],

@@ -24,7 +24,7 @@ SPEED = {"CPU": 4e11, "GPU": 3e13}
 
 
 @dataclass(frozen=True)
-class State:
+class PointState:
     """Where a point stands.
 
     Attributes:
@@ -42,7 +42,7 @@ class State:
     reason: str | None = None
 
 
-def survey(plan: Plan) -> list[State]:
+def survey(plan: Plan) -> list[PointState]:
     """The state of every point of a plan, in order."""
     if not plan.points:
         return []
@@ -97,33 +97,33 @@ def device() -> str:
     return "GPU" if any(Path("/dev").glob("nvidia[0-9]*")) else "CPU"
 
 
-def _state(point: Point, clock: Clock) -> State:
+def _state(point: Point, clock: Clock) -> PointState:
     seconds, measured = clock.seconds(point)
     if point.unreachable:
-        return State("unreachable", seconds / 3600, measured, reason=point.unreachable)
+        return PointState("unreachable", seconds / 3600, measured, reason=point.unreachable)
     run = ledger_of(point.config).run(point.run_id)
     try:
         record = run.record()
     except ValueError as error:
-        return State("broken", seconds / 3600, measured, reason=str(error))
+        return PointState("broken", seconds / 3600, measured, reason=str(error))
     if record is None:
-        return State("running" if run.is_held() else "missing", seconds / 3600, measured)
+        return PointState("running" if run.is_held() else "missing", seconds / 3600, measured)
     if record["status"] in COMPLETE:
         score = get(record, f"metrics.{record.get('primary_split')}.{record.get('primary_metric')}")
-        return State(record["status"], 0.0, measured, score)
+        return PointState(record["status"], 0.0, measured, score)
     left = 1.0
     if (run / "checkpoint.pt").exists() and point.config.runner.max_steps:
         done = max([0, *(row.get("step", 0) for row in run.metrics())])
         left = max(0.0, 1 - done / point.config.runner.max_steps)
-    return State(record["status"], left * seconds / 3600, measured, reason=record.get("reason"))
+    return PointState(record["status"], left * seconds / 3600, measured, reason=record.get("reason"))
 
 
-def hours(states: Sequence[State]) -> float:
+def hours(states: Sequence[PointState]) -> float:
     """Hours that one process would take for what is not done."""
     return sum(state.hours or 0.0 for state in states if state.status not in COMPLETE)
 
 
-def hours_text(states: Sequence[State]) -> str:
+def hours_text(states: Sequence[PointState]) -> str:
     """The estimate in words, with where it comes from."""
     todo = [state for state in states if state.status not in COMPLETE]
     total = hours(states)
@@ -138,7 +138,7 @@ def hours_text(states: Sequence[State]) -> str:
     return f"about {amount} in one process ({source})"
 
 
-def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
+def show(plan: Plan, states: Sequence[PointState], most: int = 400) -> str:
     """The grid as a table, counts, hours, and the commands that fill it."""
     keys = plan.varying or ["method", "task"]
     head = ["status", "run", *(key.removeprefix("method.") for key in keys), "score", "hours"]
@@ -163,7 +163,7 @@ def show(plan: Plan, states: Sequence[State], most: int = 400) -> str:
     return "\n".join([*lines, "", *summary(plan, states)])
 
 
-def summary(plan: Plan, states: Sequence[State]) -> list[str]:
+def summary(plan: Plan, states: Sequence[PointState]) -> list[str]:
     """Counts, hours and commands."""
     counts = Counter(state.status for state in states)
     lines = [f"{len(states)} points: {', '.join(f'{counts[s]} {WORDS.get(s, s)}' for s in STATES if counts[s])}"]

@@ -22,7 +22,7 @@ from results.ledger import default_root
 from runners.confirm import confirming
 from runners.job import run_point
 from runners.outcome import Outcome, outcome_of
-from runners.survey import LIMIT_HOURS, State, hours, hours_text, show, survey
+from runners.survey import LIMIT_HOURS, PointState, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
 Runner = Callable[[Plan, Sequence[Point]], dict[str, Outcome]]
@@ -73,14 +73,14 @@ def refuse(problems: Sequence[str]) -> int:
     return 2
 
 
-def _wanted(point: Point, state: State) -> bool:
+def _wanted(point: Point, state: PointState) -> bool:
     config = point.config
     if config.force or (config.retry_stale and state.status == "stale"):
         return True
     return state.status not in ("done", "stale") and (state.status != "failed" or config.retry_failed)
 
 
-def _kept(point: Point, state: State) -> Outcome | None:
+def _kept(point: Point, state: PointState) -> Outcome | None:
     """The outcome of a point that is not run again."""
     if _wanted(point, state):
         return None
@@ -90,14 +90,14 @@ def _kept(point: Point, state: State) -> Outcome | None:
     return outcome_of(record, skipped=True) if record else None
 
 
-def _of(plan: Plan, states: Sequence[State], todo: Sequence[Point]) -> list[State]:
+def _of(plan: Plan, states: Sequence[PointState], todo: Sequence[Point]) -> list[PointState]:
     wanted = {point.run_id for point in todo}
     return [
         dataclasses.replace(s, status="missing") for p, s in zip(plan.points, states, strict=True) if p.run_id in wanted
     ]
 
 
-def _too_long(plan: Plan, states: Sequence[State]) -> list[str]:
+def _too_long(plan: Plan, states: Sequence[PointState]) -> list[str]:
     """A day of computing wants a yes: from the command line, never from a prompt."""
     total = hours([s for p, s in zip(plan.points, states, strict=True) if _wanted(p, s)])
     if total <= LIMIT_HOURS or any(point.config.yes for point in plan.points):

@@ -44,14 +44,14 @@ def members(backbone: str, count: int, shared: list[Any]) -> list[Any]:
 
 def rates(answerers: list[Any], texts: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Examples per second of every round, by way."""
-    from scripts.predict_many import Together
+    from scripts.predict_many import RunsTogether
 
     count = len(answerers)
     owners = [i % count for i in range(len(texts))]
     examples = [
         answerers[o].of_row({"text": text}, f"row {i}") for i, (o, text) in enumerate(zip(owners, texts, strict=True))
     ]
-    whole, each = Together(answerers, "task"), [Together([one], "task") for one in answerers]
+    whole, each = RunsTogether(answerers, "task"), [RunsTogether([one], "task") for one in answerers]
 
     def mixed() -> list[Any]:
         return whole.answers(examples, owners)

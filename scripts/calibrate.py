@@ -76,7 +76,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Method:
+class SimulatedMethod:
     """A method of the simulation: its mean share of right answers, and how its seeds spread, both as fractions."""
 
     share: float
@@ -111,14 +111,16 @@ def latent(share: float, sd: float) -> tuple[float, float]:
     return mean_for((low + high) / 2), (low + high) / 2
 
 
-def seed_levels(method: Method, seeds: int, random: np.random.Generator) -> np.ndarray:
+def seed_levels(method: SimulatedMethod, seeds: int, random: np.random.Generator) -> np.ndarray:
     """Probit level of each seed, (S,)."""
     mean, spread = latent(method.share, method.sd)
     levels = mean + spread * random.normal(size=seeds)
     return np.where(random.random(seeds) < method.collapse, 0.0, levels)
 
 
-def runs(methods: Sequence[Method], case: Case, random: np.random.Generator, seeds: int | None = None) -> list[Sample]:
+def runs(
+    methods: Sequence[SimulatedMethod], case: Case, random: np.random.Generator, seeds: int | None = None
+) -> list[Sample]:
     """The cells of several methods on the same examples, as the tables would read them from predictions."""
     n = case.n
     hard = HARD * random.normal(size=n)
@@ -146,7 +148,7 @@ def _run(
 
 
 @cache
-def true_score(metric: str, method: Method) -> float:
+def true_score(metric: str, method: SimulatedMethod) -> float:
     """Expected metric over seeds of a method on all examples there could be."""
     mean, spread = latent(method.share, method.sd)
     places = np.linspace(-5, 5, 401)
@@ -168,7 +170,7 @@ def true_score(metric: str, method: Method) -> float:
 def pair_lines(case: Case) -> list[tuple[str, bool]]:
     """False differences of two equal methods; coverage and power where they are EFFECT apart."""
     random = np.random.default_rng([case.seeds, case.n, int(case.sd), len(case.metric)])
-    equal, better, worse = (Method(SHARE + shift, case.sd / 100) for shift in (0.0, EFFECT / 2, -EFFECT / 2))
+    equal, better, worse = (SimulatedMethod(SHARE + shift, case.sd / 100) for shift in (0.0, EFFECT / 2, -EFFECT / 2))
     truth = true_score(case.metric, better) - true_score(case.metric, worse)
     false = covered = found = 0
     for _ in range(case.trials):
@@ -191,7 +193,7 @@ def family_line(case: Case, spreads: Sequence[float]) -> tuple[str, bool]:
     `one_pair` and `worst_pair` are rates before Holm: of all pairs, and of the pair with the highest.
     """
     random = np.random.default_rng([len(spreads), case.seeds, case.n, int(sum(spreads))])
-    methods = [Method(SHARE, spread / 100) for spread in spreads]
+    methods = [SimulatedMethod(SHARE, spread / 100) for spread in spreads]
     bold = pairs = 0
     single = dict.fromkeys(combinations(range(len(methods)), 2), 0)
     for _ in range(case.trials):
@@ -219,7 +221,7 @@ def deterministic_line(case: Case) -> tuple[str, bool]:
     random = np.random.default_rng([7, case.seeds, case.n, int(case.sd)])
     false = 0
     for _ in range(case.trials):
-        still, trained = runs([Method(SHARE, 0.0), Method(SHARE, case.sd / 100)], case, random)
+        still, trained = runs([SimulatedMethod(SHARE, 0.0), SimulatedMethod(SHARE, case.sd / 100)], case, random)
         one = Sample(still.scores[:1], still.values[:1], trained=False)
         found = compare(one, trained)
         # equal in expectation over the seeds: the still row is one draw of its own, so its share is the method's
@@ -230,8 +232,8 @@ def deterministic_line(case: Case) -> tuple[str, bool]:
 def collapse_line(case: Case, both: bool) -> tuple[str, bool]:
     """One method falls to chance in a fifth of its seeds, the other is stable with the same mean; or both fall."""
     random = np.random.default_rng([11, case.seeds, case.n, int(both)])
-    falling = Method(0.85, 0.01, collapse=0.2)
-    stable = falling if both else Method(0.8 * 0.85 + 0.2 * 0.5, 0.01)
+    falling = SimulatedMethod(0.85, 0.01, collapse=0.2)
+    stable = falling if both else SimulatedMethod(0.8 * 0.85 + 0.2 * 0.5, 0.01)
     false = 0
     for _ in range(case.trials):
         found = compare(*runs([falling, stable], case, random))

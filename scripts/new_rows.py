@@ -28,7 +28,7 @@ class NewTaskError(DataError):
 
 
 @dataclass
-class Table:
+class SourceTable:
     """The rows of one file under fields of a format string.
 
     Attributes:
@@ -44,7 +44,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def table_of(path: Path) -> Table:
+def table_of(path: Path) -> SourceTable:
     """Read a file.
 
     Raises:
@@ -74,7 +74,7 @@ def table_of(path: Path) -> Table:
         if made.startswith("column_") and column.strip()[:1].isdigit():
             notes.append(f"column {column!r} is called {made}: a field of a template cannot begin with a digit")
     back = {column: made for made, column in fields.items()}
-    return Table(path, [{back[column]: value for column, value in row.items()} for row in rows], fields, notes)
+    return SourceTable(path, [{back[column]: value for column, value in row.items()} for row in rows], fields, notes)
 
 
 def as_field(column: str) -> str:
@@ -83,7 +83,7 @@ def as_field(column: str) -> str:
     return f"column_{made}" if made[:1].isdigit() else made
 
 
-def answer_column(table: Table, label: str | None) -> str:
+def answer_column(table: SourceTable, label: str | None) -> str:
     """The field with the answer: the one asked for, else one with a usual name, else the last."""
     columns = list(table.rows[0])
     if label is not None:
@@ -178,7 +178,7 @@ def labels_of(names: set[str]) -> list[str]:
     return sorted(names, key=lambda name: (number(name) is None, number(name) or 0.0, name))
 
 
-def ids_of(table: Table) -> tuple[list[Any], str]:
+def ids_of(table: SourceTable) -> tuple[list[Any], str]:
     """(id of every row, what to say): the file's own where it has unique ones, else the row numbers."""
     column = next((name for name in ID_NAMES if name in table.rows[0]), None)
     if column is None:

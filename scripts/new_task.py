@@ -16,7 +16,7 @@ from scripts.new_rows import (
     KINDS,
     NewTaskError,
     Row,
-    Table,
+    SourceTable,
     answer_column,
     guess,
     ids_of,
@@ -95,7 +95,7 @@ def task_files(name: str, files: Mapping[str, Path], *, label: str | None, kind:
     return made
 
 
-def _same_columns(tables: Mapping[str, Table], answer: str) -> None:
+def _same_columns(tables: Mapping[str, SourceTable], answer: str) -> None:
     """Files of one task have the training file's columns; one without the answer has no gold."""
     wanted = set(tables["train"].rows[0])
     for table in tables.values():
@@ -110,7 +110,7 @@ def _same_columns(tables: Mapping[str, Table], answer: str) -> None:
             )
 
 
-def _unpack(tables: Mapping[str, Table], answer: str) -> None:
+def _unpack(tables: Mapping[str, SourceTable], answer: str) -> None:
     """Answers that a CSV cell holds as the text of a list or mapping (`{"text": [...]}`) are that list or mapping."""
     for table in (t for t in tables.values() if form_of(t.path) in (".csv", ".tsv")):
         for place, row in enumerate(table.rows, start=1):
@@ -131,7 +131,7 @@ def _unpack(tables: Mapping[str, Table], answer: str) -> None:
                     )
 
 
-def _leave_out_unlabelled(tables: dict[str, Table], answer: str, kind: str, made: Made) -> None:
+def _leave_out_unlabelled(tables: dict[str, SourceTable], answer: str, kind: str, made: Made) -> None:
     """A file without any gold is left out and named; a row without an answer among others that have one is refused."""
     trained = {name_of(row[answer]) for row in tables["train"].rows if not isinstance(row[answer], list | dict)}
     for split, table in list(tables.items()):
@@ -159,7 +159,7 @@ def _leave_out_unlabelled(tables: dict[str, Table], answer: str, kind: str, made
             raise NewTaskError(f"{table.path}: no row has an answer in {answer!r}")
 
 
-def _rows(table: Table, answer: str, kind: str, made: Made) -> list[Row]:
+def _rows(table: SourceTable, answer: str, kind: str, made: Made) -> list[Row]:
     """Rows with text columns as strings, the answer under the name that tasks of this kind use, and an `idx`."""
     ids, said = ids_of(table)
     made.notes += [note for note in (*table.notes, said) if note]
@@ -203,7 +203,7 @@ def _answer(value: Any, kind: str, where: str, column: str) -> Any:
     return [str(text) for text in texts]
 
 
-def _tagged(table: Table, answer: str, ids: Sequence[Any], made: Made) -> list[Row]:
+def _tagged(table: SourceTable, answer: str, ids: Sequence[Any], made: Made) -> list[Row]:
     """Sentences as words and IOB2 tags; those without words are left out and counted."""
     words = next((name for row in table.rows if (name := word_column(row, answer))), None)
     if words is None:

@@ -27,7 +27,7 @@ class Inexpressible(ValueError):
 
 
 @dataclass
-class Form:
+class PeftForm:
     """An adapter.
 
     Attributes:
@@ -41,7 +41,7 @@ class Form:
     table: Tensor | None = None
 
 
-def form_of(finished: Any) -> Form:
+def form_of(finished: Any) -> PeftForm:
     """The adapter of a finished run.
 
     Raises:
@@ -76,7 +76,7 @@ def _refused(finished: Any, why: str) -> Inexpressible:
     )
 
 
-def prompt(finished: Any) -> Form:
+def prompt(finished: Any) -> PeftForm:
     """Prompt vectors in front of the (encoder's) input: one sub-module, not PEFT's default of two on T5."""
     from peft import PromptTuningConfig
 
@@ -93,7 +93,7 @@ def prompt(finished: Any) -> Form:
         **base_settings(finished), num_virtual_tokens=len(vectors), token_dim=facts.width, num_layers=facts.layers,
         num_attention_heads=facts.heads, num_transformer_submodules=1,
     )  # fmt: skip
-    return Form(config, {"prompt_embeddings": vectors}, table)
+    return PeftForm(config, {"prompt_embeddings": vectors}, table)
 
 
 def one_prompt(finished: Any) -> Tensor:
@@ -136,7 +136,7 @@ def folded(finished: Any) -> Tensor | None:
         return (table + added.to(table.dtype)).detach()
 
 
-def prefix(finished: Any) -> Form:
+def prefix(finished: Any) -> PeftForm:
     """Keys and values of every layer in PEFT's order (position; layer; key, value; head; channel).
 
     PEFT counts the text's positions from l on and ours (but for PEFT's own method) from 0; rotary attention sees only
@@ -168,14 +168,14 @@ def prefix(finished: Any) -> Form:
         **base_settings(finished), num_virtual_tokens=length, num_layers=facts.layers,
         token_dim=facts.kv_heads * facts.head_dim, num_attention_heads=facts.kv_heads, num_transformer_submodules=1,
     )  # fmt: skip
-    return Form(config, {"prompt_embeddings": rows})
+    return PeftForm(config, {"prompt_embeddings": rows})
 
 
 def _in_encoder(method: LayerMethod) -> bool:
     return method.prefix("encoder", 0, 1)[0].shape[1] > 0
 
 
-def injected(finished: Any) -> Form:
+def injected(finished: Any) -> PeftForm:
     """LoRA and IA3 as PEFT itself would have saved them."""
     method, model = finished.tuned.method, finished.tuned.backbone.model
     from backbones.projections import find
@@ -185,7 +185,7 @@ def injected(finished: Any) -> Form:
     for name, value in base_settings(finished).items():
         setattr(config, name, value)
     tensors = {f"base_model.model.{name.replace('.default', '')}": tensor for name, tensor in method.tensors.items()}
-    return Form(config, tensors)
+    return PeftForm(config, tensors)
 
 
 def _bare(path: str) -> str:

@@ -59,10 +59,10 @@ def main(arguments: Sequence[str]) -> int:
         with _output(given.get("to")) as out:
             first = load_finished(root, ids[0], device, cache)
             if rows is not None and source is not None and (len(ids) > 1 or "by" in given):
-                from scripts.predict_many import Together, write_together
+                from scripts.predict_many import RunsTogether, write_together
 
                 others = [load_finished(root, name, device, cache, beside=first) for name in ids[1:]]
-                together = Together([Answerer(run) for run in (first, *others)], given.get("by", "task"))
+                together = RunsTogether([Answerer(run) for run in (first, *others)], given.get("by", "task"))
                 write_together(together, rows, source, out)
                 return 0
             answerer = Answerer(first)
@@ -98,7 +98,7 @@ def write_table(answerer: Answerer, rows: Sequence[dict[str, Any]], source: Path
         ValueError: a row lacks the task's columns, or the file has columns of the names that are added.
     """
     waiting = [answerer.of_row(row, f"row {number}") for number, row in enumerate(rows, start=1)]
-    writer = Table(source, out)
+    writer = AnsweredTable(source, out)
     for begin in range(0, len(rows), BATCH):
         part = waiting[begin : begin + BATCH]
         for row, told in zip(rows[begin : begin + BATCH], answerer.answers(part), strict=True):
@@ -106,7 +106,7 @@ def write_table(answerer: Answerer, rows: Sequence[dict[str, Any]], source: Path
     out.flush()
 
 
-class Table:
+class AnsweredTable:
     """Writes rows with their answers in the form of the file that they came from.
 
     Args:

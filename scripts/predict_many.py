@@ -10,11 +10,11 @@ import torch
 
 from runners.evaluate import per_unit
 from runners.packed_inputs import PackedInputs
-from scripts.predict import BATCH, Answerer, Table
+from scripts.predict import BATCH, AnsweredTable, Answerer
 from tasks.answers import parse_answer
 
 
-class Together:
+class RunsTogether:
     """Runs that share a backbone and answer each its own rows of every batch.
 
     Args:
@@ -102,7 +102,7 @@ class Together:
         return found
 
 
-def write_together(together: Together, rows: Sequence[dict[str, Any]], source: Path, out: TextIO) -> None:
+def write_together(together: RunsTogether, rows: Sequence[dict[str, Any]], source: Path, out: TextIO) -> None:
     """The rows of a file with their answers, in its own form and order.
 
     Raises:
@@ -115,7 +115,7 @@ def write_together(together: Together, rows: Sequence[dict[str, Any]], source: P
     labels: dict[str, None] = {}
     for member in together.members:
         labels |= dict.fromkeys(member.config.task.labels)
-    writer = Table(source, out, list(labels))
+    writer = AnsweredTable(source, out, list(labels))
     for begin in range(0, len(rows), BATCH):
         part = slice(begin, begin + BATCH)
         for row, told in zip(rows[part], together.answers(examples[part], owners[part]), strict=True):

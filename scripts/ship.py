@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
 from results.files import write_text  # noqa: E402
-from results.source import SHIPPED, engine_files, source_sha256  # noqa: E402
+from results.source_code import SHIPPED, engine_files, source_sha256  # noqa: E402
 from scripts.stored_numbers import Entry, differs, entries, verdict  # noqa: E402
 
 NUMBERS = SHIPPED.with_name("numbers.json")

@@ -16,7 +16,7 @@ from typing import Any
 
 from results.content import damage, seal
 from results.files import umask
-from results.source import source_sha256
+from results.source_code import source_sha256
 from tasks import sources
 from tasks.config import DataConfig, TaskConfig
 from tasks.errors import DataError, SourceUnavailable

@@ -13,7 +13,7 @@ from typing import Any
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.families import family as traits_of
-from tasks.plain import PlainText
+from tasks.plain_text import PlainText
 
 IGNORE = -100  # the label of what no loss is taken over
 BATCH = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.audit.cells import Cell
+from results.audit.cells import PrintedCell
 from results.reference import Average
 
 KEPT_OUT = ("no score in points", "read from extracted text; kept out until the original was seen")
@@ -21,7 +21,7 @@ class Recomputed:
         tried: definition -> value; corrected: the cells whose value is not the printed one, and why.
     """
 
-    cell: Cell
+    cell: PrintedCell
     computed: float
     tolerance: float
     truncated: float
@@ -48,7 +48,7 @@ class Recomputed:
         return "does not follow from the transcribed cells"
 
 
-def recomputed(cells: Sequence[Cell], averages: Sequence[Average]) -> list[Recomputed]:
+def recomputed(cells: Sequence[PrintedCell], averages: Sequence[Average]) -> list[Recomputed]:
     """Every printed average of which all cells are on file, in the order on file."""
     found = []
     for average in averages:
@@ -60,7 +60,7 @@ def recomputed(cells: Sequence[Cell], averages: Sequence[Average]) -> list[Recom
     return found
 
 
-def parts_of(cells: Sequence[Cell], of: Cell, average: Average) -> list[Cell]:
+def parts_of(cells: Sequence[PrintedCell], of: PrintedCell, average: Average) -> list[PrintedCell]:
     """The cells of an average's row; empty where one is not on file."""
     tables = average.tables or (average.table,)
     row = [c for c in cells if c.table in tables and (c.backbone, c.method) == (of.backbone, of.method)]
@@ -69,7 +69,7 @@ def parts_of(cells: Sequence[Cell], of: Cell, average: Average) -> list[Cell]:
     return parts if {c.task for c in parts} == set(average.of) else []
 
 
-def _recompute(cell: Cell, parts: Sequence[Cell], tasks: Sequence[str]) -> Recomputed:
+def _recompute(cell: PrintedCell, parts: Sequence[PrintedCell], tasks: Sequence[str]) -> Recomputed:
     by_task = [[c for c in parts if c.task == task] for task in tasks]
     means = [sum(c.value for c in held) / len(held) for held in by_task]
     tried = [("each task once, by the mean of its metrics", sum(means) / len(means))]
@@ -81,5 +81,5 @@ def _recompute(cell: Cell, parts: Sequence[Cell], tasks: Sequence[str]) -> Recom
     return Recomputed(cell, tried[0][1], (unit + cells) / 2, unit + cells, tuple(tried), _corrections(parts))
 
 
-def _corrections(parts: Sequence[Cell]) -> tuple[str, ...]:
+def _corrections(parts: Sequence[PrintedCell]) -> tuple[str, ...]:
     return tuple(f"{cell.task}: {cell.correction}" for cell in parts if cell.correction)

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from results.audit import errors
-from results.audit.errors import Range, Training
+from results.audit import standard_errors
+from results.audit.standard_errors import Range, Training
 from results.reference import POINTS, Entry, Reference, load, unit_of
 from tasks.kinds import KINDS, Kind
 from tasks.metrics import of_nature
@@ -42,7 +42,7 @@ class ScoredSet:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PrintedCell:
     """One printed score, in points, with all that the audit reads of it."""
 
     table: str
@@ -80,21 +80,22 @@ class Cell:
         return Training(self.spread / 100.0, self.runs, self.spread_kind, self.divisor)
 
 
-def error_of(cell: Cell) -> tuple[Range | None, str]:
+def error_of(cell: PrintedCell) -> tuple[Range | None, str]:
     """Standard error from the test set alone (a fraction), and where there is none the reason."""
     test, value = cell.test, cell.value / 100.0
     if test is None:
         return None, cell.why_not or "its test set is not on file"
     if cell.metric in of_nature("proportion"):
         n = items_of(cell)
-        return (Range.exact(errors.accuracy(value, n)), "") if n else (None, "the number of questions is not on file")
+        unknown = (None, "the number of questions is not on file")
+        return (Range.exact(standard_errors.accuracy(value, n)), "") if n else unknown
     if cell.metric in of_nature("correlation"):
-        return Range.exact(errors.correlation(value, test.n, rank=cell.metric == "spearman")), ""
+        return Range.exact(standard_errors.correlation(value, test.n, rank=cell.metric == "spearman")), ""
     if cell.metric == "matthews":
         if not test.classes or len(test.classes) != 2:
             return None, "the class counts of its test set are not on file"
         first, second = test.classes.values()
-        return Range.exact(errors.matthews(value, test.n, (first, second))), ""
+        return Range.exact(standard_errors.matthews(value, test.n, (first, second))), ""
     if cell.metric in ("f1", "f1a"):
         return _f1(cell, value, test)
     if cell.metric in ("f1_macro", "mean of accuracy and macro-F1"):
@@ -102,18 +103,18 @@ def error_of(cell: Cell) -> tuple[Range | None, str]:
     return None, f"metric {cell.metric!r} has no formula here"
 
 
-def _f1(cell: Cell, value: float, test: ScoredSet) -> tuple[Range | None, str]:
+def _f1(cell: PrintedCell, value: float, test: ScoredSet) -> tuple[Range | None, str]:
     """The three metrics that are called F1: tokens of answers, one class, entities."""
     if _kind(test).several:
         exact = None if cell.exact is None or cell.exact > cell.value else cell.exact / 100.0
-        return errors.token_f1(value, test.n, exact), ""
+        return standard_errors.token_f1(value, test.n, exact), ""
     if _kind(test).tags:
         return None, "entity F1 without counts"
     if not test.classes:
         return None, "the class counts of its test set are not on file"
     if len(test.classes) != 2:
         return None, "macro F1 without counts"
-    return errors.f1_of_class(value, list(test.classes.values())[1], test.n), ""
+    return standard_errors.f1_of_class(value, list(test.classes.values())[1], test.n), ""
 
 
 def _kind(test: ScoredSet) -> Kind:
@@ -121,7 +122,7 @@ def _kind(test: ScoredSet) -> Kind:
     return KINDS.get(test.kind, Kind())
 
 
-def items_of(cell: Cell) -> int | None:
+def items_of(cell: PrintedCell) -> int | None:
     """How many whole items an accuracy or exact match is over (questions, where rows are answers)."""
     if cell.test is None or cell.metric not in of_nature("proportion"):
         return None
@@ -173,7 +174,7 @@ def test_set(design: Mapping[str, Any], task: str) -> ScoredSet | None:
     )
 
 
-def cells_of(paper: str, reference: Reference | None = None) -> list[Cell]:
+def cells_of(paper: str, reference: Reference | None = None) -> list[PrintedCell]:
     """Every published cell of a paper (averages too, without a test set), in the order on file."""
     if reference is not None:
         return _cells(paper, reference)
@@ -181,12 +182,12 @@ def cells_of(paper: str, reference: Reference | None = None) -> list[Cell]:
 
 
 @lru_cache(maxsize=64)
-def _on_file(paper: str) -> tuple[Cell, ...]:
+def _on_file(paper: str) -> tuple[PrintedCell, ...]:
     reference = load(paper)
     return tuple(_cells(paper, reference)) if reference else ()
 
 
-def _cells(paper: str, reference: Reference) -> list[Cell]:
+def _cells(paper: str, reference: Reference) -> list[PrintedCell]:
     usual = usual_decimals(reference.entries)
     beside: dict[tuple[str, ...], float] = {
         (e.table, e.backbone, e.method, e.task): e.corrected for e in reference.entries if e.metric == "em"
@@ -207,7 +208,7 @@ def decimals(value: float) -> int:
     return len(f"{value:.10g}".partition(".")[2])
 
 
-def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...], float]) -> Cell:
+def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...], float]) -> PrintedCell:
     design = design_of(paper, entry.table)
     test, why = None, ""
     if unit_of(entry) != POINTS:
@@ -226,7 +227,7 @@ def _cell(paper: str, entry: Entry, usual: int, beside: Mapping[tuple[str, ...],
         test = test_set(design, entry.task)
     own = bool(design) and (design or {}).get("origin") == "own"
     named = bool(design) and entry.method == (design or {}).get("method")
-    return Cell(
+    return PrintedCell(
         table=entry.table,
         backbone=entry.backbone,
         method=entry.method,

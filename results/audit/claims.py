@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from results.audit.averages import parts_of
-from results.audit.cells import Cell, cells_of
+from results.audit.cells import PrintedCell, cells_of
 from results.audit.judge import Judged, compare, compare_averages
-from results.audit.pairs import Family, family
+from results.audit.pairs import Survivors, family
 from results.reference import FOLDER, load
 
 PLACE = FOLDER / "claims.yaml"
@@ -40,7 +40,7 @@ class Assessed:
     table: str
     reading: str
     pairs: tuple[Judged, ...]
-    family: Family | None
+    family: Survivors | None
 
     @property
     def judged(self) -> list[Judged]:
@@ -74,7 +74,7 @@ def assess(claim: Claim) -> list[Assessed]:
     return [_assess(claim, where, cells_of(where["paper"])) for where in claim.cells]
 
 
-def _assess(claim: Claim, where: Mapping[str, Any], cells: Sequence[Cell]) -> Assessed:
+def _assess(claim: Claim, where: Mapping[str, Any], cells: Sequence[PrintedCell]) -> Assessed:
     table = [cell for cell in cells if cell.table == where["table"]]
     mine = [cell for cell in table if cell.method == claim.method]
     theirs = {(cell.task, cell.metric): cell for cell in table if cell.method == claim.comparator}
@@ -94,7 +94,7 @@ def _assess(claim: Claim, where: Mapping[str, Any], cells: Sequence[Cell]) -> As
     )
 
 
-def _average_pair(paper: str, a: Cell, b: Cell, cells: Sequence[Cell]) -> Judged:
+def _average_pair(paper: str, a: PrintedCell, b: PrintedCell, cells: Sequence[PrintedCell]) -> Judged:
     reference = load(paper)
     average = next(x for x in (reference.averages if reference else ()) if (x.table, x.task) == (a.table, a.task))
     return compare_averages(a, b, parts_of(cells, a, average), parts_of(cells, b, average))

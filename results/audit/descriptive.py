@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from results.audit.attainable import RUNS, USELESS, Compatible, compatible
-from results.audit.cells import Cell, error_of, items_of
-from results.audit.errors import Range, accuracy_floored
+from results.audit.cells import PrintedCell, error_of, items_of
 from results.audit.pairs import NORMAL, smallest_paired
+from results.audit.standard_errors import Range, accuracy_floored
 
 
 @dataclass(frozen=True)
-class Column:
+class PrintedColumn:
     """One task and metric of a table.
 
     Attributes:
@@ -41,9 +41,9 @@ class Column:
         return (min(self.differences), max(self.differences)) if self.differences else None
 
 
-def columns_of(cells: Sequence[Cell], own: str | None = None) -> list[Column]:
+def columns_of(cells: Sequence[PrintedCell], own: str | None = None) -> list[PrintedColumn]:
     """The columns of one table that can be audited, in the order on file; `own` is the paper's own row."""
-    held: dict[tuple[str, str], list[Cell]] = {}
+    held: dict[tuple[str, str], list[PrintedCell]] = {}
     for cell in cells:
         if error_of(cell)[0] is not None:
             held.setdefault((cell.task, cell.metric), []).append(cell)
@@ -58,7 +58,7 @@ def columns_of(cells: Sequence[Cell], own: str | None = None) -> list[Column]:
         ours = [cell.value for cell in column if cell.method == own]
         others = [cell.value for cell in column if cell.method != own]
         found.append(
-            Column(
+            PrintedColumn(
                 task=task,
                 metric=metric,
                 n=items or test.n,
@@ -74,7 +74,7 @@ def columns_of(cells: Sequence[Cell], own: str | None = None) -> list[Column]:
     return found
 
 
-def attainable_lines(cells: Sequence[Cell]) -> list[str]:
+def attainable_lines(cells: Sequence[PrintedCell]) -> list[str]:
     """Accuracies that their declared runs and split do not give, with what they fit, and what the check could see."""
     lines: list[str] = []
     for table in dict.fromkeys(cell.table for cell in cells):
@@ -94,12 +94,12 @@ def attainable_lines(cells: Sequence[Cell]) -> list[str]:
     return lines
 
 
-def _checkable(cell: Cell) -> bool:
+def _checkable(cell: PrintedCell) -> bool:
     items = items_of(cell)
     return cell.metric == "accuracy" and items is not None and items * (cell.runs or 1) < USELESS and not cell.derived
 
 
-def _fits(cell: Cell) -> Compatible:
+def _fits(cell: PrintedCell) -> Compatible:
     n, whole = items_of(cell) or 1, cell.test.whole if cell.test else None
     sizes = {"half dev": n, "whole dev": whole} if whole and whole > n else {"its test set": n}
     runs = tuple(sorted({*RUNS, *([cell.runs] if cell.runs else [])}, key=lambda r: (r != (cell.runs or 1), r)))

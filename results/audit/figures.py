@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from results.audit import claims as quoted
 from results.audit.cells import cells_of, design_of
-from results.audit.descriptive import Column, columns_of
+from results.audit.descriptive import PrintedColumn, columns_of
 from results.audit.pairs import MEANINGS
 from results.plots import style
 from results.reference import load
@@ -80,7 +80,7 @@ def _tick(axes: Axes, x: float, y: float, colour: str) -> None:
     axes.plot([x, x], [y - 0.36, y + 0.36], color=colour, linewidth=2.4, solid_capstyle="butt", zorder=3)
 
 
-def _columns(paper: str, table: str) -> list[Column]:
+def _columns(paper: str, table: str) -> list[PrintedColumn]:
     cells = [cell for cell in cells_of(paper) if cell.table == table]
     # correlations are left out: their differences are read on Fisher's scale
     own = (design_of(paper, table) or {}).get("method")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.audit import errors
-from results.audit.cells import Cell, error_of, items_of
-from results.audit.errors import Range
-from results.audit.pairs import Difference, Verdict, difference, two_sided, unpaired, verdict
+from results.audit import standard_errors
+from results.audit.cells import PrintedCell, error_of, items_of
+from results.audit.pairs import PrintedDifference, Verdict, difference, two_sided, unpaired, verdict
+from results.audit.standard_errors import Range
 from results.statistics import expected_best
 from tasks.metrics import of_nature
 
@@ -25,9 +25,9 @@ class Judged:
     """
 
     task: str
-    a: Cell
-    b: Cell
-    d: Difference
+    a: PrintedCell
+    b: PrintedCell
+    d: PrintedDifference
     error: Range | None = None
     degrees: float = math.inf
     verdict: Verdict | None = None
@@ -35,7 +35,7 @@ class Judged:
     notes: tuple[str, ...] = ()
 
 
-def compare(a: Cell, b: Cell) -> Judged:
+def compare(a: PrintedCell, b: PrintedCell) -> Judged:
     """The verdict on two cells of the same task and metric."""
     d = difference(a.value / 100.0, b.value / 100.0, a.half_unit, b.half_unit)
     why = _not_comparable(a, b)
@@ -56,7 +56,7 @@ def compare(a: Cell, b: Cell) -> Judged:
     return Judged(a.task, a, b, d, Range(min(low, high), high), degrees, judged, notes=_notes(a, b))
 
 
-def _not_comparable(a: Cell, b: Cell) -> str:
+def _not_comparable(a: PrintedCell, b: PrintedCell) -> str:
     """Why two cells are no pair, empty where they are."""
     if a.metric != b.metric:
         return f"two metrics ({a.metric}, {b.metric})"
@@ -67,7 +67,9 @@ def _not_comparable(a: Cell, b: Cell) -> str:
     return ""
 
 
-def _with_training(a: Cell, b: Cell, error_a: Range, error_b: Range) -> tuple[list[tuple[float, float]], float, float]:
+def _with_training(
+    a: PrintedCell, b: PrintedCell, error_a: Range, error_b: Range
+) -> tuple[list[tuple[float, float]], float, float]:
     """Variances of printed spreads (with their degrees of freedom), Satterthwaite's degrees for all, and the error.
 
     A spread of unknown kind is read both ways and the reading with the larger p is kept.
@@ -80,44 +82,44 @@ def _with_training(a: Cell, b: Cell, error_a: Range, error_b: Range) -> tuple[li
         parts = tests + spreads
         total = math.sqrt(sum(variance for variance, _ in parts))
         # without a printed spread it is a normal test, as for two proportions
-        degrees = errors.satterthwaite(parts) if spreads else math.inf
+        degrees = standard_errors.satterthwaite(parts) if spreads else math.inf
         readings.append((two_sided(d, total, degrees), degrees, total, spreads))
     _, degrees, total, spreads = max(readings, key=lambda reading: reading[0])
     return spreads, degrees, total
 
 
-def _test_degrees(cell: Cell) -> float:
+def _test_degrees(cell: PrintedCell) -> float:
     return float(cell.test.n - 1) if cell.test and cell.test.n > 1 else math.inf
 
 
-def _floored(a: Cell, b: Cell) -> float:
+def _floored(a: PrintedCell, b: PrintedCell) -> float:
     """The variance with each accuracy at least one item away from 0 and 1 (there the formula gives certainty)."""
-    return sum(errors.accuracy_floored(c.value / 100.0, items_of(c) or 1) ** 2 for c in (a, b))
+    return sum(standard_errors.accuracy_floored(c.value / 100.0, items_of(c) or 1) ** 2 for c in (a, b))
 
 
-def _single(a: Cell, b: Cell) -> bool | None:
+def _single(a: PrintedCell, b: PrintedCell) -> bool | None:
     """Whether both are single runs; None where it is not known of one and not excluded by the other."""
     if any(c.runs is not None and c.runs > 1 for c in (a, b)):
         return False
     return True if a.runs == 1 and b.runs == 1 else None
 
 
-def _items(a: Cell, b: Cell) -> int | None:
+def _items(a: PrintedCell, b: PrintedCell) -> int | None:
     """Items of the paired floor: accuracy or exact match of two cells on the same items, a printed value each."""
     first, second = items_of(a), items_of(b)
     return first if first is not None and first == second and not (a.derived or b.derived) else None
 
 
-def _correlations(a: Cell, b: Cell, d: Difference) -> Judged:
+def _correlations(a: PrintedCell, b: PrintedCell, d: PrintedDifference) -> Judged:
     """Pearson and Spearman on Fisher's scale; the width of rounding goes through the same transformation."""
     n, rank = (a.test.n if a.test else 0), a.metric == "spearman"
-    error = math.sqrt(2.0) * errors.fisher_error(n, rank=rank)
+    error = math.sqrt(2.0) * standard_errors.fisher_error(n, rank=rank)
     try:
-        on_scale = errors.fisher_z(a.value / 100.0) - errors.fisher_z(b.value / 100.0)
+        on_scale = standard_errors.fisher_z(a.value / 100.0) - standard_errors.fisher_z(b.value / 100.0)
         slope = 1.0 / (1.0 - max(abs(a.value), abs(b.value)) ** 2 / 1e4)
     except ValueError:
         return Judged(a.task, a, b, d, why_not="a correlation of 1 has no Fisher's z")
-    scaled = Difference(on_scale, d.width * slope)
+    scaled = PrintedDifference(on_scale, d.width * slope)
     variance = sum(c.training.variances()[1] * slope**2 for c in (a, b) if c.training)
     total = math.sqrt(error**2 + variance)
     return Judged(
@@ -125,7 +127,7 @@ def _correlations(a: Cell, b: Cell, d: Difference) -> Judged:
     )
 
 
-def _notes(a: Cell, b: Cell) -> tuple[str, ...]:
+def _notes(a: PrintedCell, b: PrintedCell) -> tuple[str, ...]:
     """What bears on a pair beside its test set."""
     notes = []
     if a.test and a.test.clustered:
@@ -144,19 +146,19 @@ def _notes(a: Cell, b: Cell) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def _optimism(cell: Cell) -> str:
+def _optimism(cell: PrintedCell) -> str:
     """By how much the best of R runs is flattered: the expected largest of R normal draws times the printed spread."""
     if cell.spread is None or cell.best_of is None:
         return "optimistic; no spread is printed"
     return f"optimistic by about {expected_best(cell.best_of) * cell.spread:.1f} points"
 
 
-def average_error(parts: Sequence[Cell]) -> tuple[float | None, str]:
+def average_error(parts: Sequence[PrintedCell]) -> tuple[float | None, str]:
     """Standard error of an average over tasks, each cell weighing as it does in the mean; else the reason.
 
     A task with two metrics counts once, by their mean; its metrics are taken as moving together (the larger error).
     """
-    by_task: dict[str, list[Cell]] = {}
+    by_task: dict[str, list[PrintedCell]] = {}
     for cell in parts:
         by_task.setdefault(cell.task, []).append(cell)
     made = []
@@ -166,10 +168,12 @@ def average_error(parts: Sequence[Cell]) -> tuple[float | None, str]:
             return None, f"{task}: {next(why for error, why in found if error is None)}"
         mean = sum(error.high for error, _ in found if error) / len(found)
         made.append((cells[0].test.name if cells[0].test else task, mean))
-    return errors.average(made), ""
+    return standard_errors.average(made), ""
 
 
-def compare_averages(a: Cell, b: Cell, parts_a: Sequence[Cell], parts_b: Sequence[Cell]) -> Judged:
+def compare_averages(
+    a: PrintedCell, b: PrintedCell, parts_a: Sequence[PrintedCell], parts_b: Sequence[PrintedCell]
+) -> Judged:
     """Two averages over the same tasks, tested alone (no floor of items, no sign test over tasks)."""
     d = difference(a.value / 100.0, b.value / 100.0, a.half_unit, b.half_unit)
     if sorted((c.task, c.metric) for c in parts_a) != sorted((c.task, c.metric) for c in parts_b):
@@ -182,11 +186,11 @@ def compare_averages(a: Cell, b: Cell, parts_a: Sequence[Cell], parts_b: Sequenc
     return Judged(a.task, a, b, d, Range.exact(total), verdict=verdict(d, total), notes=tuple(dict.fromkeys(notes)))
 
 
-def _training_of(parts: Sequence[Cell]) -> float:
+def _training_of(parts: Sequence[PrintedCell]) -> float:
     """Variance between runs of an average, where every part prints a spread (the larger reading of it); else 0."""
     known = [cell.training.variances()[1] for cell in parts if cell.training]
     return sum(known) / len(parts) ** 2 if len(known) == len(parts) else 0.0
 
 
-def _clustered(parts: Sequence[Cell]) -> bool:
+def _clustered(parts: Sequence[PrintedCell]) -> bool:
     return any(cell.test is not None and cell.test.clustered for cell in parts)

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from results.archive import with_archive
-from results.audit.cells import Cell, ScoredSet
+from results.audit.cells import PrintedCell, ScoredSet
 from results.audit.judge import Judged, compare
 from results.records import UNTRAINED, Reading, read_runs
 from results.tables.build import Options, build
@@ -18,7 +18,7 @@ OURS = ("offline_v1", "demo", "demo_ner")
 KINDS = {"f1": "tagging"}  # of our own tables, whose only F1 is that of entities
 
 
-def our_tables(ledger: str | None = None) -> Iterator[tuple[Table, list[Cell]]]:
+def our_tables(ledger: str | None = None) -> Iterator[tuple[Table, list[PrintedCell]]]:
     """Every own table with its cells of scores, from the committed runs and, where one is given, a ledger."""
     for paper in OURS:
         own = read_runs(ledger) if ledger else Reading(Path(ledger or "none"), [], [])
@@ -28,7 +28,7 @@ def our_tables(ledger: str | None = None) -> Iterator[tuple[Table, list[Cell]]]:
             yield table, list(cells_of(table))
 
 
-def cells_of(table: Table) -> Iterator[Cell]:
+def cells_of(table: Table) -> Iterator[PrintedCell]:
     """Cells of scores that have runs, column by column."""
     for column in table.columns:
         if column.kind != "score":
@@ -37,7 +37,7 @@ def cells_of(table: Table) -> Iterator[Cell]:
             cell = row.cells[column.key]
             if cell.value is None or cell.test_size is None:
                 continue
-            yield Cell(
+            yield PrintedCell(
                 table=table.name,
                 backbone=cell.backbone,
                 method=row.label,
@@ -57,7 +57,7 @@ def cells_of(table: Table) -> Iterator[Cell]:
             )
 
 
-def every_pair(cells: list[Cell]) -> list[Judged]:
+def every_pair(cells: list[PrintedCell]) -> list[Judged]:
     """What a table sets side by side: every two rows, or where it has several columns each less its row's first."""
     columns = list(dict.fromkeys(cell.task for cell in cells))
     if len(columns) == 1:

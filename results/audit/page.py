@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from results.audit import claims as quoted
 from results.audit.averages import recomputed
-from results.audit.cells import Cell, cells_of, design_of, error_of
+from results.audit.cells import PrintedCell, cells_of, design_of, error_of
 from results.audit.claims import Claim
 from results.audit.claims_text import claims_text, row, span
-from results.audit.descriptive import Column, attainable_lines, columns_of
+from results.audit.descriptive import PrintedColumn, attainable_lines, columns_of
 from results.audit.judge import Judged
 from results.audit.ours import every_pair, our_tables
 from results.audit.pairs import MEANINGS, family
@@ -164,7 +164,7 @@ def _paper(paper: str, claims: Sequence[Claim]) -> list[str]:
     return out
 
 
-def _tables(paper: str, cells: Sequence[Cell]) -> list[str]:
+def _tables(paper: str, cells: Sequence[PrintedCell]) -> list[str]:
     """Per table: its test sets and the smallest differences."""
     out: list[str] = []
     for table in dict.fromkeys(cell.table for cell in cells):
@@ -176,7 +176,7 @@ def _tables(paper: str, cells: Sequence[Cell]) -> list[str]:
     return out
 
 
-def _columns(columns: Sequence[Column]) -> list[str]:
+def _columns(columns: Sequence[PrintedColumn]) -> list[str]:
     head = (
         "task", "metric", "n", "size from", "rows", "median", "SE there", "smallest, paired at best",
         "smallest, unpaired", "own row less others, smallest to largest",
@@ -196,7 +196,7 @@ def _columns(columns: Sequence[Column]) -> list[str]:
     return lines
 
 
-def _averages(paper: str, cells: Sequence[Cell]) -> list[str]:
+def _averages(paper: str, cells: Sequence[PrintedCell]) -> list[str]:
     """Printed averages that do not follow from their cells, and how many do."""
     reference = load(paper)
     found = recomputed(cells, reference.averages if reference else ())
@@ -219,12 +219,12 @@ def _averages(paper: str, cells: Sequence[Cell]) -> list[str]:
     return ["### Averages\n", *lines, ""]
 
 
-def _left_out(cells: Sequence[Cell]) -> list[str]:
+def _left_out(cells: Sequence[PrintedCell]) -> list[str]:
     """How many cells are not audited, by reason."""
     reasons = _reasons(cells)
     return ["### Not audited\n", *(f"- {n}: {why}" for why, n in reasons.most_common()), ""] if reasons else []
 
 
-def _reasons(cells: Sequence[Cell]) -> Counter[str]:
+def _reasons(cells: Sequence[PrintedCell]) -> Counter[str]:
     found = [error_of(cell) for cell in cells if cell.metric != "mean"]
     return Counter(why for error, why in found if error is None)

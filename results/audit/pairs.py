@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.audit.errors import Range
+from results.audit.standard_errors import Range
 from results.statistics import holm
 
 LEVEL = 0.05
@@ -20,7 +20,7 @@ HAIR = 1e-9  # binary fractions of decimals
 
 
 @dataclass(frozen=True)
-class Difference:
+class PrintedDifference:
     """A printed difference a - b (fractions) with the width that rounding of both leaves."""
 
     value: float
@@ -37,12 +37,12 @@ class Difference:
         return max(abs(self.value) - self.width, 0.0)
 
 
-def difference(a: float, b: float, half_a: float, half_b: float) -> Difference:
+def difference(a: float, b: float, half_a: float, half_b: float) -> PrintedDifference:
     """a - b, each known to half a unit of its last printed decimal (truncation gives the same width)."""
-    return Difference(a - b, half_a + half_b)
+    return PrintedDifference(a - b, half_a + half_b)
 
 
-def most_items(d: Difference, n: int) -> int:
+def most_items(d: PrintedDifference, n: int) -> int:
     """The largest whole number of examples that a printed difference of two single runs can stand for."""
     return min(n, math.floor(n * d.most + HAIR * n))
 
@@ -118,7 +118,7 @@ class Verdict:
 
 
 def verdict(
-    d: Difference,
+    d: PrintedDifference,
     error: float,
     *,
     degrees: float = math.inf,
@@ -148,7 +148,7 @@ def verdict(
 
 
 @dataclass(frozen=True)
-class Family:
+class Survivors:
     """How many of the K cells of a quoted claim survive Holm's correction, at least and at most, in each direction."""
 
     cells: int
@@ -171,7 +171,7 @@ class Family:
         return text + (" (the upper ends hold if these are single runs)" if self.if_single else "")
 
 
-def family(judged: Sequence[tuple[float, Verdict]], level: float = LEVEL) -> Family:
+def family(judged: Sequence[tuple[float, Verdict]], level: float = LEVEL) -> Survivors:
     """Holm over the cells of one claim, each (difference in the claimed direction, verdict).
 
     At least: with unpaired p-values. At most: with those of the pairing that favours a difference most.
@@ -182,7 +182,7 @@ def family(judged: Sequence[tuple[float, Verdict]], level: float = LEVEL) -> Fam
 
     low = survivors([max(v.p_unpaired, v.p_best) for _, v in judged])
     high = survivors([v.p_best for _, v in judged])
-    return Family(
+    return Survivors(
         cells=len(judged),
         least=sum(d > 0 for d in low),
         most=sum(d > 0 for d in high),

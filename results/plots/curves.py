@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from results.plots import palette, style
-from results.plots.runs import Panel, Point, Seen
+from results.plots.runs import GridPoint, Panel, Seen
 
 Curve = list[tuple[int, float]]
 
@@ -57,7 +57,7 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
     return style.save(figure, out, name, caption)
 
 
-def _draw_point(scores: Axes, losses: Axes, point: Point, *, labelled: bool) -> None:
+def _draw_point(scores: Axes, losses: Axes, point: GridPoint, *, labelled: bool) -> None:
     colour, text = palette.colour(point.method), palette.label(point.method)
     validation = [[(step, 100 * value) for step, value in run.curve()] for run in point.runs]
     training = [smooth(run.losses()) for run in point.runs]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from results.plots import palette, style
-from results.plots.runs import Panel, Point
+from results.plots.runs import GridPoint, Panel
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def front(places: list[tuple[float, float]], *, more_is_better: bool = False) ->
 def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> list[Path]:
     """One figure of a panel: three axes, a mark per method (with ``every_point`` one per grid point)."""
     figure, axes = style.grid(3, width=11, height=4.0, sharey=True)
-    chosen: list[Point] = []
+    chosen: list[GridPoint] = []
     for method in sorted(panel.by_method(), key=palette.order):
         best = panel.best(method)
         chosen += panel.by_method()[method] if every_point or best is None else [best]
@@ -64,11 +64,11 @@ def draw(panel: Panel, out: Path, name: str, *, every_point: bool = False) -> li
     return style.save(figure, out, name, caption)
 
 
-def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
+def _panel(axes: Axes, axis: Axis, points: list[GridPoint]) -> None:
     places = []
     for point in points:
         runs = tuple(run for run in point.runs if not (axis.measured and run.packed))
-        x, score = Point(runs).median(axis.key) if runs else None, point.mean()
+        x, score = GridPoint(runs).median(axis.key) if runs else None, point.mean()
         if x is None or score is None or (axis.log and x <= 0):
             continue
         x *= axis.scale
@@ -107,7 +107,7 @@ def _panel(axes: Axes, axis: Axis, points: list[Point]) -> None:
     axes.margins(x=0.1)
 
 
-def _caption(panel: Panel, chosen: list[Point], every_point: bool) -> str:
+def _caption(panel: Panel, chosen: list[GridPoint], every_point: bool) -> str:
     which = "every grid point" if every_point else "each method at its grid point chosen on validation"
     ids = [run.id for point in chosen for run in point.runs]
     packed = sum(run.packed for point in chosen for run in point.runs)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.ensembles import Together
+from results.ensembles import Ensemble
 from results.plots import style
 
 
-def draw(found: Sequence[Together], out: Path) -> None:
+def draw(found: Sequence[Ensemble], out: Path) -> None:
     """Write one PNG; nothing is drawn where no ensemble has label scores."""
     shown = list(found)[:6]
     with style.look():

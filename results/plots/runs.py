@@ -33,7 +33,7 @@ class Seen(Run):
     def status(self) -> str:
         """As stored, but `interrupted` where nobody holds a running run any more."""
         stored = super().status
-        return "interrupted" if stored == "running" and not ledger.Run(self.folder).is_held() else stored
+        return "interrupted" if stored == "running" and not ledger.RunFolder(self.folder).is_held() else stored
 
     @property
     def method(self) -> str:
@@ -97,7 +97,7 @@ class Seen(Run):
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """A grid point: runs that differ by their seed alone."""
 
     runs: tuple[Seen, ...]
@@ -151,17 +151,17 @@ class Panel:
     def trained(self) -> list[Seen]:
         return [run for run in self.runs if run.method not in BASELINES]
 
-    def by_method(self) -> dict[str, list[Point]]:
+    def by_method(self) -> dict[str, list[GridPoint]]:
         """Grid points of each trained method, in the order of their first run."""
         found: dict[str, list[Seen]] = defaultdict(list)
         for run in self.trained:
             found[run.method].append(run)
         return {method: [_point(trial) for trial in trials(runs)] for method, runs in found.items()}
 
-    def best(self, method: str) -> Point | None:
+    def best(self, method: str) -> GridPoint | None:
         """The method's grid point chosen on validation (never on the reported split), None if it cannot be."""
         choice = choose([run for run in self.trained if run.method == method])
-        return Point(tuple(choice.runs)) if choice.runs else None  # type: ignore[arg-type]
+        return GridPoint(tuple(choice.runs)) if choice.runs else None  # type: ignore[arg-type]
 
     def baselines(self, split: str | None = None) -> dict[str, float]:
         """Scores (fractions) of the rows without training, by label; the reported split where one is missing.
@@ -192,8 +192,8 @@ def differing(runs: Sequence[Seen]) -> list[str]:
     return [key for key in keys if len({str(one.get(key)) for one in counted}) > 1]
 
 
-def _point(trial: Trial) -> Point:
-    return Point(tuple(trial.runs))  # type: ignore[arg-type]
+def _point(trial: Trial) -> GridPoint:
+    return GridPoint(tuple(trial.runs))  # type: ignore[arg-type]
 
 
 def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[Seen], list[str]]:

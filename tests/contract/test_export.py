@@ -42,14 +42,14 @@ def finished(method: str, name: str, root: Path, options: dict[str, Any] | None 
         backbone=backbone, cache=SimpleNamespace(root=str(root / "cache")), fidelity="corrected",
         runner=SimpleNamespace(max_steps=1, batch_size=1), protocol=SimpleNamespace(name="carved"),
     )  # fmt: skip
-    return SimpleNamespace(run=Folder(root, "0123"), record=record, config=config, tuned=model.eval())
+    return SimpleNamespace(run=RunPath(root, "0123"), record=record, config=config, tuned=model.eval())
 
 
-class Folder(type(Path())):  # type: ignore[misc]
+class RunPath(type(Path())):  # type: ignore[misc]
     """Where a run is, with its id."""
 
-    def __new__(cls, root: Path, name: str) -> Folder:
-        made: Folder = super().__new__(cls, root / name)
+    def __new__(cls, root: Path, name: str) -> RunPath:
+        made: RunPath = super().__new__(cls, root / name)
         return made
 
     def __init__(self, root: Path, name: str) -> None:

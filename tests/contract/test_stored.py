@@ -8,17 +8,17 @@ import pytest
 
 from tests.contract import stored
 
-KEPT = stored.stored()
-FAST = [name for name in KEPT if name.split()[0] in ("pt", "dept", "adept", "apt", "lora") and len(name.split()) == 2]
+STORED = stored.stored()
+FAST = [name for name in STORED if name.split()[0] in ("pt", "dept", "adept", "apt", "lora") and len(name.split()) == 2]
 
 
 def held(name: str) -> None:
     method, backbone, *options = name.split()
     new = stored.numbers(method, backbone, {k: stored.value(v) for k, v in (o.split("=") for o in options)})
-    assert new.keys() == KEPT[name].keys()
+    assert new.keys() == STORED[name].keys()
     # other machines' kernels round in another order; on the machine that wrote the file the difference is 0
-    assert stored.flat(new) == pytest.approx(stored.flat(KEPT[name]), abs=1e-3, rel=1e-4)
-    assert new.get("decoded") == KEPT[name].get("decoded")
+    assert stored.flat(new) == pytest.approx(stored.flat(STORED[name]), abs=1e-3, rel=1e-4)
+    assert new.get("decoded") == STORED[name].get("decoded")
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -27,7 +27,7 @@ def test_numbers_stay(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in KEPT if name not in FAST])
+@pytest.mark.parametrize("name", [name for name in STORED if name not in FAST])
 def test_all_numbers_stay(name: str) -> None:
     held(name)
 
@@ -35,7 +35,7 @@ def test_all_numbers_stay(name: str) -> None:
 def test_the_file_holds_every_option_that_changes_a_number() -> None:
     made = {
         json.dumps(entry["losses"])
-        for name, entry in KEPT.items()
+        for name, entry in STORED.items()
         if name.startswith(("dept tiny_llama", "dept tiny_t5"))
     }
     assert len(made) >= 6

@@ -20,7 +20,7 @@ import torch
 
 import runners.execute
 from results.files import read_lines
-from results.ledger import Run
+from results.ledger import RunFolder
 from runners import checkpoint
 from runners.session import Session
 from tests.running import command, environment, folder, record, run_here
@@ -60,7 +60,7 @@ class Noted:
         self.saved, self.resumed = 0, 0
         write, resume = checkpoint.write, Session.resume
 
-        def writing(run: Run, state: Any, about: Any) -> None:
+        def writing(run: RunFolder, state: Any, about: Any) -> None:
             write(run, state, about)
             self.saved = state["step"]
 

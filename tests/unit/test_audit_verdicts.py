@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from results.audit.attainable import NONE, Setting, attainable, compatible, power
-from results.audit.cells import Cell, ScoredSet
+from results.audit.cells import PrintedCell, ScoredSet
 from results.audit.descriptive import attainable_lines, columns_of
-from results.audit.errors import accuracy
 from results.audit.judge import compare, compare_averages
 from results.audit.pairs import (
-    Difference,
+    PrintedDifference,
     Verdict,
     difference,
     exact_mcnemar_floor,
@@ -24,14 +23,15 @@ from results.audit.pairs import (
     two_sided,
     verdict,
 )
+from results.audit.standard_errors import accuracy
 from results.statistics import mcnemar
 
 CB, RTE = ScoredSet("cb", "classification", 28, whole=56), ScoredSet("rte", "classification", 139, whole=277)
 
 
-def cell(value: float, test: ScoredSet | None = CB, **changes: object) -> Cell:
+def cell(value: float, test: ScoredSet | None = CB, **changes: object) -> PrintedCell:
     """An accuracy of a single run as a paper prints it."""
-    made = Cell("T1", "t5-base", "A", "CB", "accuracy", value, 1, 1, split="test", origin="own run", test=test)
+    made = PrintedCell("T1", "t5-base", "A", "CB", "accuracy", value, 1, 1, split="test", origin="own run", test=test)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -43,7 +43,7 @@ def test_five_and_six_items() -> None:
         assert mcnemar(right, [False] * (items + 20)) == pytest.approx(exact_mcnemar_floor(items))
     n = 204
     for items, letter in ((5, "N"), (6, "U")):
-        d = Difference(items / n, 0.0)
+        d = PrintedDifference(items / n, 0.0)
         assert most_items(d, n) == items
         assert verdict(d, 0.05, n=n, single=True).letter == letter
     smallest = {28: 21.4, 52: 11.5, 139: 4.3, 204: 2.9, 319: 1.9}
@@ -136,7 +136,7 @@ def test_rounding_and_truncation_widen_by_half_a_unit_each() -> None:
     assert (d.least, d.most) == (pytest.approx(0.002), pytest.approx(0.004))
     # truncated 90.59 - 90.20 prints as 0.3 and is 0.39: inside
     assert d.most >= 0.9059 - 0.9020
-    near = verdict(Difference(0.0300, 0.001), 0.0151, n=1635, single=True)
+    near = verdict(PrintedDifference(0.0300, 0.001), 0.0151, n=1635, single=True)
     assert near.letter == "R" and near.rounding_decides and "rounding could undo it" in near.words
 
 

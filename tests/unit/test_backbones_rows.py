@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backbones.batch import Batch, pad, pad_choices, places_of
 from backbones.llama import offset_rows, positions_of
-from backbones.scoring import cut, edge_log_probs, summed_losses
+from backbones.log_probs import cut, edge_log_probs, summed_losses
 from backbones.trie import pack, trie
 from backbones.tuned import Tuned
 from methods.dept import DePT

@@ -35,7 +35,7 @@ def test_bounds_are_clopper_and_pearsons() -> None:
 def test_methods_have_the_share_and_the_spread_that_is_said(share: float, sd: float) -> None:
     random = np.random.default_rng(0)
     case = calibrate.Case(400, 1500, 100 * sd, "accuracy", 1)
-    (cell,) = calibrate.runs([calibrate.Method(share, sd)], case, random)
+    (cell,) = calibrate.runs([calibrate.SimulatedMethod(share, sd)], case, random)
     assert cell.scores.mean() == pytest.approx(share, abs=0.03)
     own = cell.scores.var(ddof=1) - share * (1 - share) / 1500
     assert np.sqrt(max(own, 0.0)) == pytest.approx(sd, abs=0.012)
@@ -44,7 +44,7 @@ def test_methods_have_the_share_and_the_spread_that_is_said(share: float, sd: fl
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "f1_entities"])
 def test_the_true_score_is_what_many_examples_give(metric: str) -> None:
     random = np.random.default_rng(1)
-    method = calibrate.Method(0.8, 0.05)
+    method = calibrate.SimulatedMethod(0.8, 0.05)
     (cell,) = calibrate.runs([method], calibrate.Case(60, 4000, 5, metric, 1), random)
     assert calibrate.true_score(metric, method) == pytest.approx(cell.scores.mean(), abs=0.025)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = {"conf", "methods", "tasks", "backbones", "runners", "results", "scripts", "run"}
 ALLOWED = {
     "methods": {"methods"},
-    "tasks": {"tasks", "results.content", "results.files", "results.source"},  # hashes and atomic writing, no more
+    "tasks": {"tasks", "results.content", "results.files", "results.source_code"},  # hashes and atomic writing, no more
     # fetching and the sources' errors are shared; a method is known by its contract alone
     "backbones": {
         "backbones",

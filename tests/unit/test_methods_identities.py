@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from backbones.fold import Folded, Folder
+from backbones.fold import FoldCache, Folded
 from backbones.tuned import Tuned
 from methods.accept import ACCEPT
 from methods.adept import ADePT
@@ -123,7 +123,7 @@ def test_sliced_short_batches_equal_full_padding(cls: type[InputMethod]) -> None
 @given(m=st.integers(1, 4), batch=st.integers(1, 3), length=st.integers(1, 7), seed=st.integers(0, 99))
 def test_adept_folded_table_equals_unfolded(m: int, batch: int, length: int, seed: int) -> None:
     adept, (table, embeds, mask, ids) = make(ADePT, m), text(batch, length, seed)
-    folded = Folder()(adept, lambda: table)
+    folded = FoldCache()(adept, lambda: table)
     assert isinstance(folded, Folded)
     pt = PT(tiny(), prompt_length=m, init_rows=adept.prompt)
     torch.testing.assert_close(
@@ -160,7 +160,7 @@ def test_output_has_the_backbones_precision(cls: type[InputMethod], dtype: torch
     method, (table, embeds, mask, ids) = make(cls), text()
     out, _ = method(Source(embeds.to(dtype), ids, mask))
     assert out.dtype == dtype and bool(torch.isfinite(out).all())
-    assert Folder()(method, lambda: table.to(dtype)).shift(embeds.to(dtype), ids).dtype == dtype
+    assert FoldCache()(method, lambda: table.to(dtype)).shift(embeds.to(dtype), ids).dtype == dtype
 
 
 @pytest.mark.parametrize("cls", [DePT, ACCEPT])

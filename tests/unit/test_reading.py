@@ -19,7 +19,7 @@ from tasks.encode import encode
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.iob import NotATag, iob2
-from tasks.plain import PlainText
+from tasks.plain_text import PlainText
 from tasks.reading import read_rows
 from tasks.task import load_task
 from tests.running import run_here

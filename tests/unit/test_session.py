@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from results.ledger import Ledger, Run
+from results.ledger import Ledger, RunFolder
 from runners.config import RunnerConfig, ScheduleConfig
 from runners.order import BatchOrder
 from runners.session import CorruptCheckpoint, NotFinite, Session, rng_state
@@ -17,13 +17,13 @@ from runners.session import CorruptCheckpoint, NotFinite, Session, rng_state
 STEPS = 12
 
 
-def run_of(root: Path, name: str = "run") -> Run:
+def run_of(root: Path, name: str = "run") -> RunFolder:
     run = Ledger(root).run(name)
     run.folder.mkdir(exist_ok=True)
     return run
 
 
-def session_of(run: Run, **options: object) -> Session:
+def session_of(run: RunFolder, **options: object) -> Session:
     runner = RunnerConfig(max_steps=STEPS, eval_every=3, batch_size=2, log_every=2, **options)  # type: ignore[arg-type]
     runner.schedule = ScheduleConfig("linear", 2)
     parameter = nn.Parameter(torch.linspace(-1, 1, 6).reshape(2, 3))
@@ -40,7 +40,7 @@ def one_step(session: Session) -> None:
         session.consider("validation", {"accuracy": math.sin(session.step)}, "accuracy")
 
 
-def rows(run: Run) -> list[dict[str, object]]:
+def rows(run: RunFolder) -> list[dict[str, object]]:
     return [{k: v for k, v in row.items() if k != "examples_per_second"} for row in run.metrics()]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from results.source import shipped_sources
+from results.source_code import shipped_sources
 from scripts.ship import NUMBERS, sources
 from scripts.stored_numbers import differs, entries, verdict
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from results.source import engine_files, source_sha256, tokens_of
+from results.source_code import engine_files, source_sha256, tokens_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """class Shift(Base):
@@ -78,7 +78,7 @@ def test_the_hash_is_the_same_on_every_python_that_is_here(tmp_path: Path, pytho
     for number, text in enumerate(texts):
         path = tmp_path / f"{number}.py"
         path.write_text(text)
-        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from results.source import source_sha256 as s\n"
+        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from results.source_code import source_sha256 as s\n"
         code += f"from pathlib import Path; print(s(Path({str(path)!r})))"
         done = subprocess.run([python, "-c", code], capture_output=True, text=True)
         assert done.stdout.strip() == source_sha256(path), done.stderr

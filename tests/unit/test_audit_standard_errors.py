@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.audit import errors
-from results.audit.errors import Range, Training
+from results.audit import standard_errors
 from results.audit.pairs import discordant, paired_error, two_sided
+from results.audit.standard_errors import Range, Training
 from results.statistics import expected_best
 
 DRAWS = 20_000
@@ -27,19 +27,19 @@ def generator(seed: int) -> np.random.Generator:
 @pytest.mark.parametrize("n", [28, 1635])
 def test_accuracy(p: float, n: int) -> None:
     seen = generator(1).binomial(n, p, DRAWS).std() / n
-    assert seen == pytest.approx(errors.accuracy(p, n), rel=MONTE_CARLO, abs=1e-12)
+    assert seen == pytest.approx(standard_errors.accuracy(p, n), rel=MONTE_CARLO, abs=1e-12)
 
 
 def test_accuracy_at_the_ends_is_never_certain() -> None:
-    assert errors.accuracy(1.0, 28) == errors.accuracy(0.0, 28) == 0.0
-    one_off = errors.accuracy(27 / 28, 28)
-    assert errors.accuracy_floored(1.0, 28) == pytest.approx(one_off)
-    assert errors.accuracy_floored(0.0, 28) == pytest.approx(one_off)
-    assert errors.accuracy_floored(0.5, 28) == errors.accuracy(0.5, 28)
-    assert errors.accuracy_floored(1.0, 1) == 0.5
+    assert standard_errors.accuracy(1.0, 28) == standard_errors.accuracy(0.0, 28) == 0.0
+    one_off = standard_errors.accuracy(27 / 28, 28)
+    assert standard_errors.accuracy_floored(1.0, 28) == pytest.approx(one_off)
+    assert standard_errors.accuracy_floored(0.0, 28) == pytest.approx(one_off)
+    assert standard_errors.accuracy_floored(0.5, 28) == standard_errors.accuracy(0.5, 28)
+    assert standard_errors.accuracy_floored(1.0, 1) == 0.5
     for wrong in ((-0.1, 10), (1.1, 10), (0.5, 0)):
         with pytest.raises(ValueError):
-            errors.accuracy(*wrong)
+            standard_errors.accuracy(*wrong)
 
 
 def test_a_mean_of_runs_lies_between_the_error_and_it_over_root_r() -> None:
@@ -47,7 +47,7 @@ def test_a_mean_of_runs_lies_between_the_error_and_it_over_root_r() -> None:
     rng, n, runs = generator(2), 300, 5
     easy = rng.beta(8, 2, size=(4000, n, 1))
     mean = (rng.random((4000, n, runs)) < easy).mean(axis=(1, 2))
-    single = errors.accuracy(0.8, n)
+    single = standard_errors.accuracy(0.8, n)
     slack = 4.0 / math.sqrt(2 * 4000)
     assert single / math.sqrt(runs) * (1 - slack) <= mean.std() <= single * (1 + slack)
 
@@ -65,7 +65,7 @@ def test_f1_of_one_class(shares: list[float]) -> None:
     f = 2 * n * shares[0] / total
     seen = (2 * tp / (2 * tp + fn + fp)).std()
     assert seen == pytest.approx(math.sqrt(f * (1 - f) * (2 - f) / total), rel=MONTE_CARLO + 0.01)
-    held = errors.f1_of_class(f, round(n * (shares[0] + shares[1])), n)
+    held = standard_errors.f1_of_class(f, round(n * (shares[0] + shares[1])), n)
     assert held.low * (1 - MONTE_CARLO) <= seen <= held.high * (1 + MONTE_CARLO)
 
 
@@ -76,20 +76,20 @@ def test_f1_totals_hold_every_table(tp: int, fn: int, fp: int, tn: int) -> None:
     if not positives or not total:
         return
     f = 2 * tp / total
-    least, greatest = errors.f1_totals(f, positives, n)
+    least, greatest = standard_errors.f1_totals(f, positives, n)
     assert least - 1e-9 <= total <= greatest + 1e-9
     if f < 1:
-        held = errors.f1_of_class(f, positives, n)
+        held = standard_errors.f1_of_class(f, positives, n)
         assert held.low <= math.sqrt(f * (1 - f) * (2 - f) / total) + 1e-12
         assert math.sqrt(f * (1 - f) * (2 - f) / total) <= held.high + 1e-12
 
 
 def test_f1_at_the_ends() -> None:
-    assert errors.f1_of_class(0.0, 40, 100) == Range(0.0, 0.0)
-    assert errors.f1_of_class(1.0, 40, 100) == Range(0.0, 0.0)
+    assert standard_errors.f1_of_class(0.0, 40, 100) == Range(0.0, 0.0)
+    assert standard_errors.f1_of_class(1.0, 40, 100) == Range(0.0, 0.0)
     for positives in (0, 101):
         with pytest.raises(ValueError, match="positives"):
-            errors.f1_of_class(0.5, positives, 100)
+            standard_errors.f1_of_class(0.5, positives, 100)
 
 
 @pytest.mark.parametrize("shares", [[0.62, 0.07, 0.1, 0.21], [0.3, 0.2, 0.2, 0.3], [0.85, 0.05, 0.04, 0.06]])
@@ -99,15 +99,15 @@ def test_matthews(shares: list[float]) -> None:
     seen = ((tp * tn - fp * fn) / np.sqrt((tp + fn) * (tp + fp) * (tn + fp) * (tn + fn))).std()
     a, b, c, d = shares
     f = (a * d - c * b) / math.sqrt((a + b) * (a + c) * (d + c) * (d + b))
-    assert seen == pytest.approx(errors.matthews(f, n, (a + b, c + d), (a + c, b + d)), rel=MONTE_CARLO + 0.02)
+    assert seen == pytest.approx(standard_errors.matthews(f, n, (a + b, c + d), (a + c, b + d)), rel=MONTE_CARLO + 0.02)
 
 
 def test_matthews_of_cola() -> None:
     """The worked example: half of CoLA's dev set, f = .6, margins of the answers taken as gold's: 3.8 points."""
-    assert 100 * errors.matthews(0.6, 522, (160, 362)) == pytest.approx(3.8, abs=0.05)
-    assert errors.matthews(1.0, 522, (160, 362)) == pytest.approx(0.0, abs=1e-9)
+    assert 100 * standard_errors.matthews(0.6, 522, (160, 362)) == pytest.approx(3.8, abs=0.05)
+    assert standard_errors.matthews(1.0, 522, (160, 362)) == pytest.approx(0.0, abs=1e-9)
     with pytest.raises(ValueError, match="margin"):
-        errors.matthews(0.6, 522, (0, 522))
+        standard_errors.matthews(0.6, 522, (0, 522))
 
 
 @pytest.mark.parametrize("r", [0.0, 0.5, 0.9])
@@ -124,13 +124,13 @@ def test_correlations(r: float) -> None:
         return (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
 
     pearson = of(x, y)
-    assert np.arctanh(pearson).std() == pytest.approx(errors.fisher_error(n), rel=slack)
-    assert pearson.std() == pytest.approx(errors.correlation(r, n), rel=slack + 0.01)
+    assert np.arctanh(pearson).std() == pytest.approx(standard_errors.fisher_error(n), rel=slack)
+    assert pearson.std() == pytest.approx(standard_errors.correlation(r, n), rel=slack + 0.01)
     if r < 0.9:  # 1.03 is Fieller's, made for moderate correlations
         ranked = np.arctanh(of(rankdata(x, axis=1), rankdata(y, axis=1)))
-        assert ranked.std() == pytest.approx(errors.fisher_error(n, rank=True), rel=slack + 0.02)
+        assert ranked.std() == pytest.approx(standard_errors.fisher_error(n, rank=True), rel=slack + 0.02)
     with pytest.raises(ValueError):
-        errors.fisher_z(1.0)
+        standard_errors.fisher_z(1.0)
 
 
 def test_token_f1_is_between_its_bounds_and_both_are_reached() -> None:
@@ -138,17 +138,17 @@ def test_token_f1_is_between_its_bounds_and_both_are_reached() -> None:
     rest = (mean - exact) / (1 - exact)
     hit = rng.random((DRAWS // 4, n)) < exact
     slack = 4.0 / math.sqrt(2 * DRAWS / 4)
-    held = errors.token_f1(mean, n, exact)
+    held = standard_errors.token_f1(mean, n, exact)
     least = np.where(hit, 1.0, rest).mean(axis=1).std()
     assert least == pytest.approx(held.low, rel=slack)
     middle = np.where(hit, 1.0, rng.beta(2, 3, hit.shape)).mean(axis=1).std()
     assert held.low * (1 - slack) <= middle <= held.high * (1 + slack)
     most = (rng.random((DRAWS // 4, n)) < mean).mean(axis=1).std()
     assert most == pytest.approx(held.high, rel=slack)
-    assert errors.token_f1(mean, n).low == 0.0 and errors.token_f1(mean, n).high == held.high
-    assert errors.token_f1(1.0, n, 1.0) == Range(0.0, 0.0)
+    assert standard_errors.token_f1(mean, n).low == 0.0 and standard_errors.token_f1(mean, n).high == held.high
+    assert standard_errors.token_f1(1.0, n, 1.0) == Range(0.0, 0.0)
     with pytest.raises(ValueError, match="exact match"):
-        errors.token_f1(0.5, n, 0.6)
+        standard_errors.token_f1(0.5, n, 0.6)
 
 
 @pytest.mark.parametrize(("p", "q"), [(0.9, 0.85), (0.6, 0.3), (0.95, 0.95)])
@@ -168,7 +168,7 @@ def test_paired_errors(p: float, q: float) -> None:
 def test_a_printed_spread_and_satterthwaite() -> None:
     """Two equal methods, three seeds each, a test set each sees alike: the test errs at about its level."""
     rng, n, runs, sd, draws = generator(8), 300, 3, 0.03, 20_000
-    test = errors.accuracy(0.8, n)
+    test = standard_errors.accuracy(0.8, n)
     noise = rng.normal(0, test, (2, draws))
     scores = 0.8 + noise[..., None] + rng.normal(0, sd, (2, draws, runs))
     d = scores.mean(axis=2)[0] - scores.mean(axis=2)[1]
@@ -179,7 +179,7 @@ def test_a_printed_spread_and_satterthwaite() -> None:
         own = [Training(float(spread[k, i]), runs, "sd", "n-1").variances()[0] for k in (0, 1)]
         parts = [(test**2, n - 1.0)] * 2 + [(variance, runs - 1.0) for variance in own]
         total = math.sqrt(sum(variance for variance, _ in parts))
-        rejected += two_sided(float(d[i]), total, errors.satterthwaite(parts)) < 0.05
+        rejected += two_sided(float(d[i]), total, standard_errors.satterthwaite(parts)) < 0.05
     lower = rejected / 4000 - 2.576 * math.sqrt(0.05 * 0.95 / 4000)
     assert lower <= 0.05 and rejected / 4000 >= 0.02
 
@@ -193,9 +193,9 @@ def test_readings_of_a_spread() -> None:
     assert (low, high) == (pytest.approx(0.0001 * 4 / 3), pytest.approx(0.0004))
     with pytest.raises(ValueError, match="at least 2"):
         Training(0.02, 1).variances()
-    assert errors.satterthwaite([(1.0, math.inf)]) == math.inf
-    assert errors.satterthwaite([(1.0, 2.0), (0.0, 5.0)]) == pytest.approx(2.0)
-    assert errors.satterthwaite([(1.0, 2.0), (1.0, 2.0)]) == pytest.approx(4.0)
+    assert standard_errors.satterthwaite([(1.0, math.inf)]) == math.inf
+    assert standard_errors.satterthwaite([(1.0, 2.0), (0.0, 5.0)]) == pytest.approx(2.0)
+    assert standard_errors.satterthwaite([(1.0, 2.0), (1.0, 2.0)]) == pytest.approx(4.0)
 
 
 def test_average_over_tasks_counts_a_shared_set_once() -> None:
@@ -203,11 +203,11 @@ def test_average_over_tasks_counts_a_shared_set_once() -> None:
     cells = [("rte", 0.7, 139), ("mrpc", 0.9, 204), ("rte", 0.7, 139), ("cb", 0.85, 28)]
     drawn = {name: rng.binomial(n, p, DRAWS) / n for name, p, n in cells}
     seen = np.mean([drawn[name] for name, _, _ in cells], axis=0).std()
-    held = errors.average([(name, errors.accuracy(p, n)) for name, p, n in cells])
+    held = standard_errors.average([(name, standard_errors.accuracy(p, n)) for name, p, n in cells])
     assert seen == pytest.approx(held, rel=MONTE_CARLO)
-    assert errors.average([("a", 0.1), ("b", 0.1)]) == pytest.approx(0.1 / math.sqrt(2))
+    assert standard_errors.average([("a", 0.1), ("b", 0.1)]) == pytest.approx(0.1 / math.sqrt(2))
     with pytest.raises(ValueError):
-        errors.average([])
+        standard_errors.average([])
 
 
 @pytest.mark.parametrize(("runs", "factor"), [(1, 0.0), (3, 0.85), (5, 1.16), (10, 1.54)])
