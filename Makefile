@@ -65,11 +65,12 @@ audit: $(READY) ## docs/audit.md: what published tables (and our own) could show
 plan: $(READY) ## a sweep's grid and what the ledger lacks: make plan ARGS='experiment=dept/table1'
 	$(PY) run.py -m plan=true $(ARGS)
 
-bench: $(READY) ## speed and memory: packed sweeps, then this project against PEFT with the Trainer (an hour on 2 cores)
-	$(PY) scripts/bench_packed.py --backbone t5_mini t5_small --runs 8
-	$(PY) scripts/bench_packed.py --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
-	$(PY) scripts/bench_packed.py --backbone t5_mini --curve 1 2 4 8 16
-	$(PY) scripts/benchmark.py $(ARGS)
+bench: $(READY) ## speed and memory: packed sweeps, against PEFT with the Trainer, the papers' order (an hour on 2 cores)
+	$(PY) scripts/bench.py packed --backbone t5_mini t5_small --runs 8
+	$(PY) scripts/bench.py packed --backbone smollm2_135m --runs 8 --override runner.max_steps=8 runner.eval_every=8
+	$(PY) scripts/bench.py packed --backbone t5_mini --curve 1 2 4 8 16
+	$(PY) scripts/bench.py order
+	$(PY) scripts/bench.py peft $(ARGS)
 
 calibrate: $(READY) ## how often the verdicts are wrong, by simulation (about ten minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(PY) scripts/calibrate.py $(ARGS)

@@ -135,7 +135,7 @@ def planned(words: list[str], world: World) -> None:
 def helped(words: list[str], world: World) -> None:
     """What takes minutes: it is there, and its help knows every option that is shown."""
     script = words[:2] if words[0] == "-m" else words[:1]
-    subcommand = [words[1]] if words[0].endswith("new.py") else []
+    subcommand = [words[1]] if words[0].endswith(("new.py", "bench.py")) else []
     code, said = inside([*script, *subcommand, "--help"], world.root)
     assert code == 0, said
     options = [word.partition("=")[0] for word in words if word.startswith("--") and word != "--help"]

@@ -1,6 +1,6 @@
 """One frozen model for many tasks: rows of K tasks in one batch against the tasks one after another.
 
-    python scripts/bench_predict.py [backbone=smollm2_135m] [rows=32] [tasks=1,4,16] [rounds=3]
+    python scripts/bench.py predict [backbone=smollm2_135m] [rows=32] [tasks=1,4,16] [rounds=3]
 
 `rows` rows wait, in turn of one of K tasks, each with a prompt of 20 vectors of its own (their values do not matter for
 speed). Mixed they are one batch; one after another they are K batches of rows / K. Examples per second of processor
@@ -14,12 +14,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 GIVEN = {"backbone": "smollm2_135m", "rows": "32", "tasks": "1,4,16", "rounds": "3"}
 
 
@@ -100,7 +97,3 @@ def main(arguments: Sequence[str]) -> int:
         ratio = middle["mixed"] / middle["one after another"]
         print(f"| {count} | {cells[0]} | {cells[1]} | {ratio:.2f}x |", flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,8 @@
 """K learning rates packed, against K separate starts of run.py and against K in one process.
 
-    python scripts/bench_packed.py                         K = 8 on two T5 shapes and on smollm2_135m, three ways
-    python scripts/bench_packed.py --curve 1 2 4 8 16      packed against one process for several K
-    python scripts/bench_packed.py --backbone t5_small --override runner.max_steps=8
+    python scripts/bench.py packed                         K = 8 on two T5 shapes and on smollm2_135m, three ways
+    python scripts/bench.py packed --curve 1 2 4 8 16      packed against one process for several K
+    python scripts/bench.py packed --backbone t5_small --override runner.max_steps=8
 
 Every way trains the same runs (the same ids) into ledgers of its own, in a fresh process, and is timed whole: start-up,
 data, training, scores. The table gives seconds and how many times as fast as packed each way is. Nothing else should
@@ -21,7 +21,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from scripts.benches import BENCH
+
 SHAPES = {
     # overhead rules: a T5 of width 256 with 4 + 4 layers, random weights, short sources
     "t5_mini": [
@@ -75,8 +76,9 @@ def time_way(shape: str, way: str, count: int, overrides: list[str]) -> Timing:
         begun = time.monotonic()
         for command in commands:
             done = subprocess.run(
-                [sys.executable, str(ROOT / "run.py"), *command],
-                cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
+                [sys.executable, str(BENCH.parents[1] / "run.py"), *command],
+                cwd=BENCH.parents[1], env=os.environ | {"HF_HUB_OFFLINE": "1"},
+                capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode:
                 raise RuntimeError(f"{shape}, {way}: run.py ended with {done.returncode}\n{done.stderr[-2000:]}")
@@ -112,7 +114,9 @@ def table(timings: list[Timing]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.py packed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--backbone", nargs="+", choices=sorted(SHAPES), default=["t5_mini", "t5_small", "smollm2_135m"]
     )
@@ -129,7 +133,3 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(t) for t in timings], indent=2) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

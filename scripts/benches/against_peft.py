@@ -1,6 +1,6 @@
 """`make bench`: this project against PEFT with the Transformers Trainer, on one model, data, batch and number of steps.
 
-    python scripts/benchmark.py [--tiny] [--steps 20] [--rounds 3] [key=value ...]
+    python scripts/bench.py peft [--tiny] [--steps 20] [--rounds 3] [key=value ...]
 
 Three arms, alternating, each in a child process of its own: `ours`; `plain`, PEFT and Trainer as their documentation
 shows them (right padding to the longest of a batch, loss over all positions' logits, candidates scored one by one in
@@ -19,11 +19,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+from scripts.benches import BENCH
+
 ARMS = ("ours", "plain", "tuned")
 BATCH = 16
 LR = 0.01  # small enough that rounding does not grow beyond 1e-4 within the equal steps
@@ -37,7 +36,7 @@ TINY = ["backbone=tiny_llama", "data=fixture"]
 
 def main(arguments: Sequence[str]) -> int:
     """Parent: alternate the arms and sum up. Child (`--arm`): measure one arm and print JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="bench.py peft", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="a tiny random model on fixture rows: does it turn?")
     parser.add_argument("--steps", type=int, default=20, help="training steps per round")
     parser.add_argument("--rows", type=int, default=320, help="rows scored per round")
@@ -58,7 +57,7 @@ def compare(options: argparse.Namespace) -> int:
     from runners.meters import in_child, machine, matmul_rate, spread
 
     passed = [f"--steps={options.steps}", f"--rows={options.rows}", *(["--tiny"] if options.tiny else [])]
-    checks = {arm: in_child(__file__, ["--arm", arm, "--check", *passed, *options.overrides]) for arm in ARMS}
+    checks = {arm: in_child(BENCH, ["peft", "--arm", arm, "--check", *passed, *options.overrides]) for arm in ARMS}
     apart = max(
         abs(one - other)
         for arm in ARMS[1:]
@@ -72,7 +71,7 @@ def compare(options: argparse.Namespace) -> int:
     for number in range(options.rounds):
         rates.append(matmul_rate(device))
         for arm in ARMS[number % 3 :] + ARMS[: number % 3]:
-            found[arm].append(in_child(__file__, ["--arm", arm, *passed, *options.overrides]))
+            found[arm].append(in_child(BENCH, ["peft", "--arm", arm, *passed, *options.overrides]))
     rate = statistics.median(rates)
     print(machine())
     print(f"matrix products: {spread([r / 1e9 for r in rates])} GFLOP/s; {options.rounds} rounds, medians (range)\n")
@@ -228,19 +227,15 @@ class Arm:
 
     def theirs(self, batches: list[list[int]]) -> tuple[list[float], float, list[list[int]]]:
         """PEFT's prompt tuning in the Transformers Trainer."""
-        from scripts.peft_arm import peft_model, train
+        from scripts.benches.peft_arm import peft_model, train
 
         self.peft = peft_model(self.parts.tuned)
         return train(self.peft, self.parts.tuned.backbone.tokenizer, self.train, batches, self.name == "tuned", LR)
 
     def score_theirs(self) -> tuple[list[str], float]:
         from runners.evaluate import Split
-        from scripts.peft_arm import score
+        from scripts.benches.peft_arm import score
 
         tokenizer, tuned = self.parts.tuned.backbone.tokenizer, self.name == "tuned"
         score(self.peft, tokenizer, Split("warm", self.test.examples[:2], self.test.encoded[:2]), 4, tuned)  # type: ignore[arg-type]
         return score(self.peft, tokenizer, self.test, 2 * BATCH, tuned)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """The efficiency table of the DePT paper's kind: time per step, memory and inference speed at an equal budget.
 
-    python scripts/efficiency.py [--backbones t5_small,t5_base] [--batch 16] [--steps 5] [--rounds 2]
+    python scripts/bench.py efficiency [--backbones t5_small,t5_base] [--batch 16] [--steps 5] [--rounds 2]
 
 PT with 100 tokens against DePT (20 tokens, rank 60, and 40 tokens, rank 45), ADePT (folded at inference and not) and
 ACCEPT, on the true shapes of the backbones with random weights (speed does not depend on the values), at fixed padding
@@ -14,13 +14,11 @@ import argparse
 import json
 import os
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+from scripts.benches import BENCH
+
 FIXED = 256
 METHODS = {
     "PT": ["method=pt", "method.prompt_length=100"],
@@ -46,7 +44,7 @@ CLAIMS = (
 
 def main(arguments: Sequence[str]) -> int:
     """Parent: alternate the arms, print tables and verdicts. Child (`--arm`): measure one and print JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="bench.py efficiency", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="a tiny T5, few tokens: does it turn?")
     parser.add_argument("--backbones", default=BACKBONES)
     parser.add_argument("--batch", type=int, default=16)
@@ -71,7 +69,7 @@ def table(options: argparse.Namespace) -> int:
             found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
             for _ in range(options.rounds):
                 for name in METHODS:
-                    found[name].append(in_child(__file__, ["--arm", backbone, name, padding, *passed]))
+                    found[name].append(in_child(BENCH, ["efficiency", "--arm", backbone, name, padding, *passed]))
             print(f"\n{backbone}, random weights, batch {options.batch}, {padding} padding")
             heads = "".join(f"{head:>25s}" for head in ("ms per step", "MB above model", "answers/s"))
             print(f"{'method':14s} {'parameters':>10s}{heads} of matmul rate")
@@ -186,7 +184,3 @@ def made_up(count: int, longest: int, vocab: int, fixed: bool) -> list[Any]:
         )
         for i, length in enumerate(lengths)
     ]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
