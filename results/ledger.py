@@ -23,6 +23,7 @@ from typing import IO, Any
 import yaml
 
 from results.files import append_line, clean, read_lines, write_json, write_lines, write_text
+from results.misread import misread
 
 STATUSES = ("running", "done", "failed")  # stored; `interrupted` and `stale` are derived
 
@@ -70,8 +71,8 @@ class RunFolder:
             raise ValueError(f"{path}: not a run record (status must be one of {', '.join(STATUSES)})")
         if record["status"] == "running" and not self.is_held():
             record["status"] = "interrupted"
-        if record["status"] == "done" and record.get("stale"):
-            record["status"] = "stale"
+        if record["status"] == "done" and (stale := record.get("stale") or misread(record)):
+            record |= {"status": "stale", "stale": stale}
         return record
 
     def is_held(self) -> bool:

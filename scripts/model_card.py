@@ -12,6 +12,7 @@ model = {auto}.from_pretrained({base!r})
 {table}model = PeftModel.from_pretrained(model, "FOLDER")
 ```"""
 TABLE = """table = load_file("FOLDER/embed_tokens.safetensors")["weight"]  # the method's offsets, folded in
+model.config.tie_word_embeddings = False  # the head keeps the model's own table
 model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table))
 """
 

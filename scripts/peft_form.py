@@ -245,5 +245,6 @@ def with_table(model: Any, folder: Any) -> Any:
     path = folder / "embed_tokens.safetensors"
     if path.exists():
         table = load_file(path)["weight"]
+        model.config.tie_word_embeddings = False  # or whoever ties weights later gives the head this table
         model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table).to(table.device))
     return model

@@ -24,7 +24,7 @@ from tasks.local import local_files, passed_over
 from tasks.reading import read_rows
 from tasks.rows import ID, canonical, content_sha256
 
-FORMAT = 2  # raised when what is kept on disk, or the rules by which it was read, change
+FORMAT = 3  # raised when what is kept on disk, or the rules by which it was read, change
 
 
 @dataclass

@@ -196,9 +196,9 @@ def encode_split(
     if cache_root is None or not data_sha256:
         return EncodedSplit(*arrays_of(encode_batches(examples, tokenizer, **options)))
     items = hashlib.sha256(np.asarray(examples.items, dtype=np.int64).tobytes()).hexdigest()
-    key = key_of(
-        FORMAT, code_sha256(), data_sha256, examples.template.identity(), items, tokenizer_digest(tokenizer), options
-    )
+    # places in a split say nothing of its rows without its name: validation and test may be of one size
+    rows = [data_sha256, examples.split, items]
+    key = key_of(FORMAT, code_sha256(), rows, examples.template.identity(), tokenizer_digest(tokenizer), options)
 
     def build(scratch: Path) -> None:
         arrays, about = arrays_of(encode_batches(examples, tokenizer, **options))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from tasks import sources
-from tasks.cache import Official, official_rows
+from tasks.cache import FORMAT, Official, official_rows
 from tasks.config import DataConfig, ProtocolConfig, TaskConfig
 from tasks.errors import DataError
 from tasks.examples import Example
@@ -31,10 +31,11 @@ class Examples(Sequence[Example]):
         rows: canonical rows of the official split (a ``datasets.Dataset``).
         items: (row, variant) of every example, in order.
         template: row -> Example.
+        split: the official split that the rows are of.
     """
 
-    def __init__(self, rows: Any, items: Sequence[tuple[int, int]], template: Template) -> None:
-        self.rows, self.items, self.template = rows, list(items), template
+    def __init__(self, rows: Any, items: Sequence[tuple[int, int]], template: Template, split: str) -> None:
+        self.rows, self.items, self.template, self.split = rows, list(items), template, split
 
     def __len__(self) -> int:
         return len(self.items)
@@ -45,7 +46,7 @@ class Examples(Sequence[Example]):
     def __getitem__(self, at: slice) -> Examples: ...
     def __getitem__(self, at: int | slice) -> Example | Examples:
         if isinstance(at, slice):
-            return Examples(self.rows, self.items[at], self.template)
+            return Examples(self.rows, self.items[at], self.template, self.split)
         row, variant = self.items[at]
         return self._made(self.rows[row], variant)
 
@@ -69,16 +70,16 @@ class Examples(Sequence[Example]):
 
     def take(self, positions: Sequence[int]) -> Examples:
         """The examples at ``positions`` of this split, in that order."""
-        return Examples(self.rows, [self.items[p] for p in positions], self.template)
+        return Examples(self.rows, [self.items[p] for p in positions], self.template, self.split)
 
 
 @dataclass
 class TaskData:
     """Examples by role and the report that goes into the record.
 
-    ``report`` holds: source, revision, fingerprint, sha256, rows (by role), official_rows, licence, fixture (bool),
-    select_split, report_split, official_split (by role), shared_with_train (rows by role), verdicts (what a table must
-    say of these data), notes (lines to print).
+    ``report`` holds: source, revision, fingerprint, sha256, format (of what is cached), rows (by role), official_rows,
+    licence, fixture (bool), select_split, report_split, official_split (by role), shared_with_train (rows by role),
+    verdicts (what a table must say of these data), notes (lines to print).
     """
 
     splits: dict[str, Examples]
@@ -133,6 +134,7 @@ def load_task(
         "revision": revision,
         "fingerprint": official.fingerprint,
         "sha256": official.sha256,
+        "format": FORMAT,
         "rows": {role: len(examples) for role, examples in splits.items()},
         "official_rows": sizes,
         "licence": task.licence,
@@ -197,6 +199,7 @@ def _split(
             official.splits[split],
             [(i, v) for i in indices for v in _variants(official.splits[split], i, template, role)],
             template,
+            split,
         )
         for role, (split, indices) in rows.items()
     }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,25 @@ def test_the_default_ledger_lies_beside_run_py_not_in_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_root() == ROOT / "results" / "runs"
+
+
+@pytest.mark.parametrize(
+    ("changes", "read"),
+    [
+        ({}, True),
+        ({"format": 3}, False),  # made since it was mended
+        ({"official_rows": {"train": 50, "validation": 8, "test": 9}}, False),
+        ({"used_rows": {"train": 50, "validation": 4, "test": 8}}, False),  # one of them capped: other places
+        ({"official_split": {"train": "train", "validation": "validation", "test": "validation"}}, False),
+    ],
+)
+def test_a_run_whose_test_rows_were_read_as_its_validation_rows_is_stale(
+    changes: dict[str, Any], read: bool, tmp_path: Path
+) -> None:
+    rows = {"train": 50, "validation": 8, "test": 8}
+    run = Ledger(tmp_path).run("0" * 16)
+    with run.hold():
+        run.write_record({"status": "done", "data": {"official_rows": rows, "rows": rows, "used_rows": rows} | changes})
+    record = run.record()
+    assert record is not None and (record["status"] == "stale") == read
+    assert not read or "its test rows were read with the token ids of its validation rows" in record["stale"]

@@ -115,6 +115,10 @@ def test_cached_splits_equal_fresh_ones(
     assert again.truncated_share == pytest.approx(np.mean([e.truncated for e in fresh]))
     lengths = [len(e.source) + len(e.target) + sum(map(len, e.segments)) for e in fresh]
     assert again.lengths.tolist() == lengths
+    monkeypatch.undo()
+    for split in data.splits.values():  # a fixture's validation and test are of one size, places and ids the same
+        assert list(encode_split(split, tokenizer, **options, **kept)) == encode(split, tokenizer, **options)
+    monkeypatch.setattr(encoded, "encode_batches", lambda *args, **kwargs: pytest.fail("encoded twice"))
     with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # another length is another key
         encode_split(data.splits["train"], tokenizer, **(options | {"max_source_length": 25}), **kept)
     with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # so are other rows
