@@ -18,7 +18,7 @@ from results.content import damage, seal
 from results.files import umask
 from results.source_code import source_sha256
 from tasks import sources
-from tasks.config import DataConfig, TaskConfig
+from tasks.config import DataConfig, TaskConfig, whole
 from tasks.errors import DataError, SourceUnavailable
 from tasks.local import local_files, passed_over
 from tasks.reading import read_rows
@@ -111,7 +111,7 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
         read = _read(task, data, source, cache_root)
         splits = {split: _dataset(rows) for split, rows in read.splits.items()}
         return Official(splits, content_sha256(task, read.splits), source, revision, read.fingerprint, read.notes)
-    folder = _rows_folder(task, source, revision, cache_root)
+    folder = rows_folder(task, source, revision, cache_root)
 
     def build(scratch: Path) -> None:
         read = _read(task, data, source, cache_root)
@@ -138,18 +138,16 @@ def official_rows(task: TaskConfig, data: DataConfig, source: str, revision: str
 
 def observed_sha256(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> str | None:
     """The content hash of rows that were read before, without reading them; None where they were not."""
-    about = _rows_folder(task, source, revision, cache_root) / "about.json"
+    about = rows_folder(task, source, revision, cache_root) / "about.json"
     try:
         return str(json.loads(about.read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _rows_folder(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> Path:
-    shape = [task.version, task.columns, task.labels, task.id_column, task.hub, task.package]
-    return (
-        Path(cache_root) / "rows" / task.name.replace("/", "-") / key_of(FORMAT, code_sha256(), source, revision, shape)
-    )
+def rows_folder(task: TaskConfig, source: str, revision: str, cache_root: str | Path) -> Path:
+    key = key_of(FORMAT, code_sha256(), source, revision, whole(task))
+    return Path(cache_root) / "rows" / task.name.replace("/", "-") / key
 
 
 def _dataset(rows: list[dict[str, Any]]) -> Any:

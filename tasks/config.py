@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tasks.families import FAMILIES
@@ -167,6 +167,14 @@ class DataConfig:
     source: str = ranged("auto", "one of auto, hub, package, local, fixture")
     root: str | None = None
     hub_probe_seconds: float = ranged(2.0, "number > 0")
+
+
+TOLD = ("about", "url", "licence", "revision_note")  # of a YAML, for readers; nothing is computed with them
+
+
+def whole(config: TaskConfig | ProtocolConfig) -> dict[str, Any]:
+    """Every field that something may be computed with: what a cache goes by, so that no field can be forgotten."""
+    return {key: value for key, value in asdict(config).items() if key not in TOLD}
 
 
 def source_length(task: TaskConfig, protocol: ProtocolConfig) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from tasks.config import ProtocolConfig, TaskConfig
+from tasks.config import ProtocolConfig, TaskConfig, whole
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.families import FAMILIES
@@ -106,13 +106,8 @@ class Template:
         return self.answers_apart
 
     def identity(self) -> list[Any]:
-        """Everything that decides what a row becomes: part of the key under which its token ids are kept."""
-        task, protocol = self.task, self.protocol
-        return [
-            task.name, task.version, task.kind, task.labels, task.templates, task.segments, task.prepare,
-            task.label_words, protocol.version, protocol.style, protocol.label_words, protocol.scoring,
-            protocol.qa_references, protocol.regression_rounding, protocol.repeat_option, self.suffix, self.family,
-        ]  # fmt: skip
+        """Of the key of token ids: task and protocol whole, so that no field can be forgotten."""
+        return [whole(self.task), whole(self.protocol), self.suffix, self.family]
 
     def _has_segments(self) -> bool:
         return not self.traits.writes and not self.kind.tags

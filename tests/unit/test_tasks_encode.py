@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from transformers import ByT5Tokenizer
 
 from backbones.tiny_tokenizer import tiny_tokenizer
 from tasks import encoded
+from tasks.cache import key_of, rows_folder
+from tasks.config import TOLD
 from tasks.encode import IGNORE, encode
 from tasks.encoded import encode_split, tokenizer_digest
 from tasks.errors import DataError
 from tasks.examples import Example
 from tasks.kinds import kind_of
 from tasks.task import load_task
+from tasks.templates import Template
 from tests.tasks_rig import FIXTURE, protocol_of, task_of
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=60)
@@ -123,3 +127,15 @@ def test_cached_splits_equal_fresh_ones(
         encode_split(data.splits["train"], tokenizer, **(options | {"max_source_length": 25}), **kept)
     with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # so are other rows
         encode_split(data.splits["train"][:3], tokenizer, **options, **kept)
+
+
+@pytest.mark.parametrize("config", ["task", "protocol"])
+def test_whatever_field_changes_nothing_is_taken_from_a_cache(config: str, tmp_path: Path) -> None:
+    """Rows and token ids are kept under everything that they may be made with; a field that came later counts too."""
+    template = Template(task_of("superglue/boolq"), protocol_of("carved"), "t5")
+    before = getattr(template, config)
+    named = key_of(template.identity()), rows_folder(template.task, "local", "1", tmp_path)
+    for field in fields(before):
+        setattr(template, config, replace(before, **{field.name: "another"}))
+        same = key_of(template.identity()) == named[0], rows_folder(template.task, "local", "1", tmp_path) == named[1]
+        assert same == ((field.name in TOLD,) * 2 if config == "task" else (field.name in TOLD, True)), field.name
