@@ -47,7 +47,7 @@ def card(finished: Any, form: Any, worst: float) -> str:
             f"- {record['trainable_parameters']:,} trained parameters; {config.runner.max_steps} steps of "
             f"{config.runner.batch_size}; protocol {config.protocol.name}, fidelity {config.fidelity}",
             f"- run {finished.run.id} of soft-prompt-bench; PEFT {form.config.peft_type.value}",
-            f"- exported with PEFT's log-probabilities within {worst:.1e} of the run's own",
+            f"- exported with PEFT's log-probabilities equal to the run's own to {worst:.1e} of the largest",
             "",
             *(["Noted of the run:", "", *[f"- {note}" for note in notes], ""] if notes else []),
             LOADED.format(auto=auto, base=base, table=table, more=more),

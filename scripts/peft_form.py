@@ -204,7 +204,8 @@ def base_settings(finished: Any) -> dict[str, Any]:
 def difference(finished: Any, folder: Any) -> float:
     """The largest difference in log-probability between a run and its adapter, loaded by PEFT on the plain model.
 
-    Over every token of the vocabulary behind two texts, and the answer of three tokens.
+    Over every token of the vocabulary behind two texts, and the answer of three tokens; as a part of the largest one,
+    whose rounding it grows with (float32's own step is 1e-7 of it).
     """
     from peft import PeftModel
 
@@ -217,7 +218,7 @@ def difference(finished: Any, folder: Any) -> float:
     ).model
     theirs = PeftModel.from_pretrained(with_table(plain, folder), str(folder)).eval()
     answer, vocabulary = [8, 3, 2], list(range(min(backbone.facts.vocab, 4096)))
-    worst = 0.0
+    worst, largest = 0.0, 1.0
     for ids in SOURCES:
         encoded = Encoded("a", source=ids, target=answer, choices=[[token] for token in vocabulary])
         first = finished.tuned.rank(backbone.collate([encoded], candidates=True))[0]
@@ -227,7 +228,8 @@ def difference(finished: Any, folder: Any) -> float:
         seen = logits.float().log_softmax(-1)
         wanted = seen[torch.arange(len(answer)), answer].sum()
         worst = max(worst, float((seen[0, vocabulary] - first).abs().max()), float((wanted + whole).abs()))
-    return worst
+        largest = max(largest, float(first.abs().max()), float(whole.abs()))
+    return worst / largest
 
 
 def _logits(model: Any, family: Family, ids: list[int], answer: list[int], device: Any) -> Tensor:

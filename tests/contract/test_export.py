@@ -71,7 +71,7 @@ def test_a_method_is_exported_and_equal_or_refused_with_a_sentence(method: str, 
         assert f"method={method}" in said and "has no exact form in PEFT: " in said and len(said.split(": ")[1]) > 20
         assert not folder.exists()
     else:
-        assert worst < 1e-5 * 10  # of log-probabilities about 10 in size
+        assert worst <= 1e-6  # of the largest, about 10: float32's step there is 1e-6 in all
         assert {path.name for path in folder.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
         assert "fixture rows" in (folder / "README.md").read_text()
 
@@ -131,4 +131,4 @@ def test_prompt_embeds_in_front_of_the_plain_model_are_the_run(method: str, tmp_
         ours = run.tuned.rank(run.tuned.backbone.collate([example], candidates=True))[0]
         with torch.inference_mode():
             theirs = plain(inputs_embeds=vectors(run, example)[None]).logits[0, -1].log_softmax(-1)
-        torch.testing.assert_close(theirs, ours, atol=5e-5, rtol=1e-5)
+        torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
