@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from backbones import masks  # noqa: F401  # before the first mask: another device is not asked whether it is all ones
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features
@@ -236,12 +237,12 @@ class Backbone(nn.Module):
             batch.source_mask,
             rows,
             padding=self._padding(),
-            reader=lambda source: self._features(source, batch.token_types),
+            reader=lambda _: self._features(batch),
         )
 
     def _padding(self) -> Tensor | None:
         pad = getattr(self.tokenizer, "pad_token_id", None)
-        return None if pad is None else self.embed(torch.tensor(pad, device=self.device))
+        return None if pad is None else self.embed(torch.full((), pad, device=self.device))
 
     def summary(self, ids: Tensor, types: Tensor | None) -> Tensor:
         """One vector of unpadded sources (B, S), with token types where the model reads them: (B, d)."""

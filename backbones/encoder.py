@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.base import Backbone
-from backbones.batch import Batch, pad
+from backbones.batch import Batch, among, pad
 from backbones.config import BackboneConfig
 from backbones.model_types import POSITIONS_BEHIND_PADDING
 from methods.base import InputMethod
@@ -114,9 +114,12 @@ class Encoder(Backbone):
                 f"examples of one batch have {sorted(counts)} sequences; multiple choice needs the same number of "
                 "choices in every example."
             )
-        ids, mask = pad([ids for e in examples for ids in e.segments])
-        types, _ = pad([types for e in examples for types in e.token_types])
-        batch = Batch([e.id for e in examples], ids, mask, token_types=types if types.shape == ids.shape else None)
+        tokens, kinds = [ids for e in examples for ids in e.segments], [t for e in examples for t in e.token_types]
+        ids, mask = pad(tokens)
+        types, _ = pad(kinds)
+        batch = Batch([e.id for e in examples], ids, mask, tokens=tokens)
+        if types.shape == ids.shape:
+            batch.token_types, batch.types = types, kinds
         if self.head_kind == "token":
             tags, real = pad([e.tags for e in examples])
             batch.labels = F.pad(tags.masked_fill(real == 0, IGNORE), (0, ids.shape[1] - tags.shape[1]), value=IGNORE)
@@ -142,8 +145,7 @@ class Encoder(Backbone):
     def source(self, batch: Batch, rows: Tensor | None = None) -> Source:
         """With the ordinal of every special token, and the text that each token belongs to."""
         marks = [getattr(self.tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "bos", "eos")]
-        known = torch.tensor(sorted({mark for mark in marks if mark is not None}), device=batch.source.device)
-        special = torch.isin(batch.source, known) & batch.source_mask.bool()
+        special = among(batch.source, {mark for mark in marks if mark is not None}) & batch.source_mask.bool()
         ordinals = (special.cumsum(1) - 1).masked_fill(~special, -1)
         # a further text begins with the first token behind the special ones that end the text before it
         begins = F.pad(special[:, :-1] & ~special[:, 1:], (1, 0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from methods.source import Source
+from backbones.batch import Batch, sent
 
 if TYPE_CHECKING:
     from backbones.base import Backbone
@@ -27,25 +27,22 @@ class Features:
         self.backbone = backbone
         self.known: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
 
-    def __call__(self, source: Source, types: Tensor | None = None) -> Tensor:
+    def __call__(self, batch: Batch) -> Tensor:
         """(B, d) in the backbone's precision, without gradient.
 
         Args:
-            source: the examples.
-            types: their token types (B, T), where the model reads them.
+            batch: the examples; their tokens are known on the host, so that the device is not asked for them.
         """
-        ids, real = source.ids.tolist(), source.mask.tolist()  # one look at the device for the whole batch
-        kinds = [None] * len(source) if types is None else types.tolist()
-        return torch.stack([self._of(*row, source.ids.device) for row in zip(ids, real, kinds, strict=True)])
+        assert batch.tokens is not None
+        kinds = batch.types or [()] * len(batch.tokens)
+        return torch.stack([self._of(list(ids), list(types)) for ids, types in zip(batch.tokens, kinds, strict=True)])
 
-    def _of(self, ids: list[int], real: list[int], kinds: list[int] | None, device: torch.device) -> Tensor:
-        tokens = [token for token, seen in zip(ids, real, strict=True) if seen]
-        types = None if kinds is None else [kind for kind, seen in zip(kinds, real, strict=True) if seen]
-        key = (*tokens, *(types or ()))
+    def _of(self, tokens: list[int], types: list[int]) -> Tensor:
+        key, device = (*tokens, *types), self.backbone.device
         if key not in self.known:
-            row = torch.tensor([tokens], device=device)
+            row = sent(torch.tensor([tokens]), device)
             with torch.no_grad(), self.backbone.bare():
-                found = self.backbone.summary(row, None if types is None else torch.tensor([types], device=device))[0]
+                found = self.backbone.summary(row, sent(torch.tensor([types]), device) if types else None)[0]
             self.known[key] = found.clone()
             most = max(1, MOST_BYTES // max(1, found.numel() * found.element_size()))
             while len(self.known) > most:

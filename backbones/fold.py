@@ -44,11 +44,20 @@ class Folded(InputMethod):
 
 
 class FoldCache:
-    """Folds a method when it can, and again when its tensors have changed."""
+    """Folds a method when it can, and again when its tensors have changed.
+
+    Their values are compared once in an evaluation (`evaluation` tells that one begins) and wherever they were written
+    to since: comparing waits for the device.
+    """
 
     def __init__(self) -> None:
         self.seen: Tensor | None = None
+        self.written: list[tuple[int, int]] | None = None  # identity and number of writes of each tensor
         self.folded: Folded | None = None
+
+    def evaluation(self) -> None:
+        """Another evaluation begins: compare again, whatever the tensors say of themselves."""
+        self.written = None
 
     def __call__(self, method: InputMethod, vocabulary: Callable[[], Tensor]) -> InputMethod:
         """The method folded over the vocabulary, or itself where it has nothing to fold.
@@ -57,7 +66,12 @@ class FoldCache:
             method: as it is trained.
             vocabulary: gives the table (V, d); asked when the method's tensors have changed.
         """
-        tensors = [tensor.detach().flatten() for tensor in (*method.parameters(), *method.buffers())]
+        own = [*method.parameters(), *method.buffers()]
+        written = [(id(tensor), tensor._version) for tensor in own]
+        if self.seen is not None and written == self.written:
+            return method if self.folded is None else self.folded
+        self.written = written
+        tensors = [tensor.detach().flatten() for tensor in own]
         now = torch.cat([t.to(tensors[0].device, torch.float32) for t in tensors]) if tensors else torch.zeros(0)
         if self.seen is None or not torch.equal(self.seen, now):
             table = vocabulary()

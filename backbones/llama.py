@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backbones.base import Backbone
-from backbones.batch import Batch, answers, pad
+from backbones.batch import Batch, among, answers, pad
 from backbones.config import BackboneConfig
 from backbones.joint import each
-from backbones.log_probs import all_ended, cut, edge_log_probs, summed_losses
+from backbones.log_probs import all_ended, cut, edge_log_probs, sum_candidates, summed_losses
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
 from backbones.trie import pack
@@ -52,8 +52,10 @@ class Llama(Backbone):
         return self._owner._modules[self._body]
 
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
-        source, source_mask = pad([e.source for e in examples], left=True)
-        return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
+        sources = [e.source for e in examples]
+        parts = answers(examples, candidates=candidates)
+        tries = pack([e.choices for e in examples]) if candidates else None
+        return Batch([e.id for e in examples], *pad(sources, left=True), **parts, tries=tries, tokens=sources)
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None and batch.places is not None
@@ -86,7 +88,8 @@ class Llama(Backbone):
 
     def rank(self, batch: Batch, inputs: InputMethod) -> Tensor:
         assert batch.choices is not None and batch.choices_mask is not None
-        packed, length = pack(batch), batch.source.shape[1]
+        assert batch.tries is not None and batch.places is not None
+        packed, length = batch.tries, batch.source.shape[1]
         tokens, prompts = self._read(batch, inputs)
         embeds = torch.cat([tokens, self._shifted(inputs, packed.ids)], 1)
         nodes = packed.ids.shape[1]
@@ -102,11 +105,9 @@ class Llama(Backbone):
         joint = self.joint(batch, inputs, hidden[:, 0])
         hidden = joint.states(hidden)
         # only the slots that some candidate token starts from reach the head
-        wanted = batch.choices_mask.bool()
-        owner = wanted.nonzero()[:, 0] * hidden.shape[1] + packed.slots[wanted]
-        used, slots = owner.unique(return_inverse=True)
-        scores = edge_log_probs(hidden.flatten(0, 1)[used], slots, batch.choices[wanted], joint.logits)
-        return sum_candidates(scores, batch.choices_mask)
+        starts, wanted = hidden.flatten(0, 1)[packed.used], batch.choices.flatten()[batch.places]
+        scores = edge_log_probs(starts, packed.edges, wanted, joint.logits)
+        return sum_candidates(scores, batch.choices_mask, batch.places)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
         tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
@@ -130,13 +131,13 @@ class Llama(Backbone):
         seen = mask if prompts is None else torch.cat([prompts.seen(mask), mask], 1)
         positions, places = self._places(positions_of(mask), prompts)
         position = positions[:, -1:] + 1
-        eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
+        eos = self.eos_ids
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
         for count in range(1, max_new_tokens + 1):
             logits = joint.logits(joint.states(hidden[:, -1]))
             step = logits.argmax(-1)
             yield logits, step
-            ended |= torch.isin(step, eos)
+            ended |= among(step, eos)
             if count == max_new_tokens or all_ended(ended, count):
                 return
             seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
@@ -182,7 +183,7 @@ class Llama(Backbone):
         mask = torch.ones(vectors.shape[:2], dtype=torch.long, device=vectors.device)
         mask = mask if prompts.mask is None else prompts.mask.to(mask)
         keep = not torch.is_grad_enabled() and len(vectors) < max(batch, 2)
-        if keep and self._prompt is not None and all(map(torch.equal, self._prompt, (vectors, mask))):
+        if keep and self._prompt is not None and _same(self._prompt, (vectors, mask)):
             assert self._prompt_states is not None
             return self._prompt_states
         states = self._states_at(vectors, mask, 0)
@@ -302,13 +303,6 @@ def positions_of(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def sum_candidates(scores: Tensor, mask: Tensor) -> Tensor:
-    """Sum token scores (E,), in the order of ``mask.nonzero()``, to (B, C); -inf where a candidate is missing."""
-    tokens = torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device)
-    tokens[mask.bool()] = scores
-    return tokens.sum(-1).masked_fill(mask.sum(-1) == 0, -torch.inf)
-
-
 def offset_rows(batch: Batch, inputs: InputMethod, fed: int) -> Tensor | None:
     """Which row of a position-indexed offset each fed token takes; -1 = none.
 
@@ -339,6 +333,13 @@ def offset_rows(batch: Batch, inputs: InputMethod, fed: int) -> Tensor | None:
     else:
         rows[:, length:] = -1
     return rows.masked_fill((mask == 0) | (rows < 0), -1)
+
+
+def _same(kept: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> bool:
+    """Whether both pairs hold the same; the device is asked once, between two batches of an evaluation."""
+    if any(a.shape != b.shape for a, b in zip(kept, now, strict=True)):
+        return False
+    return bool(torch.stack([(a == b).all() for a, b in zip(kept, now, strict=True)]).all())
 
 
 def _by_row(states: Tensor, prompts: Prompts, batch: int) -> Tensor:

@@ -71,13 +71,26 @@ def edge_log_probs(hidden: Tensor, slots: Tensor, tokens: Tensor, head: Head) ->
     Returns:
         (E,) float32.
     """
-    scores = torch.empty(len(slots), dtype=torch.float32, device=hidden.device)
+    scores = torch.zeros(len(slots), dtype=torch.float32, device=hidden.device)
     for start in range(0, len(hidden), POSITIONS_AT_ONCE):
         logits = head(hidden[start : start + POSITIONS_AT_ONCE]).float()
-        here = (slots >= start) & (slots < start + len(logits))
-        local = slots[here] - start
-        scores[here] = logits[local, tokens[here]] - logits.logsumexp(-1)[local]
+        local = slots - start
+        here = (local >= 0) & (local < len(logits))
+        local = local.clamp(0, len(logits) - 1)  # pairs of other slices are read too and left out: no wait for the mask
+        scores = torch.where(here, logits[local, tokens] - logits.logsumexp(-1)[local], scores)
     return scores
+
+
+def sum_candidates(scores: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """Sum token scores (E,) to candidates (B, C); -inf where a candidate is missing.
+
+    Args:
+        mask: (B, C, L), 1 at the candidates' tokens.
+        places: (E,) where these are in (B * C * L).
+    """
+    tokens = torch.zeros(mask.numel(), dtype=scores.dtype, device=scores.device)
+    tokens = tokens.index_copy(0, places, scores).view(mask.shape)
+    return tokens.sum(-1).masked_fill(mask.sum(-1) == 0, -torch.inf)
 
 
 def all_ended(ended: Tensor, count: int) -> bool:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
 from backbones.base import Backbone
-from backbones.batch import Batch, answers, pad
+from backbones.batch import Batch, among, answers, pad, sent
 from backbones.config import BackboneConfig
 from backbones.joint import Joint, each
-from backbones.llama import sum_candidates
-from backbones.log_probs import all_ended, cut, edge_log_probs, summed_losses
+from backbones.log_probs import all_ended, cut, edge_log_probs, sum_candidates, summed_losses
 from backbones.own import own_head
 from methods.base import InputMethod
 
@@ -33,8 +33,9 @@ class T5(Backbone):
         self.head_logits = own_head(self.model)  # (N, d) -> (N, V)
 
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
-        source, source_mask = pad([e.source for e in examples])
-        return Batch([e.id for e in examples], source, source_mask, **answers(examples, candidates=candidates))
+        sources = [e.source for e in examples]
+        parts = answers(examples, candidates=candidates)
+        return Batch([e.id for e in examples], *pad(sources), **parts, tokens=sources)
 
     def losses(self, batch: Batch, inputs: InputMethod) -> tuple[Tensor, Tensor]:
         assert batch.target is not None and batch.target_mask is not None and batch.places is not None
@@ -70,6 +71,7 @@ class T5(Backbone):
 
     def rank(self, batch: Batch, inputs: InputMethod) -> Tensor:
         assert batch.choices is not None and batch.choices_mask is not None
+        assert batch.counts is not None and batch.places is not None
         embeds, mask = self.encoder_inputs(batch, inputs)
         encoded = self.encode(embeds, mask, batch.source_mask)
         rows, count = batch.choices.shape[:2]
@@ -77,15 +79,17 @@ class T5(Backbone):
         joint = self.joint(batch, inputs, first)
         # the start token's state is the same for all candidates of an example
         owner = torch.arange(rows, device=mask.device).repeat_interleave(count)
-        chosen, wanted = batch.choices.flatten(0, 1), batch.choices_mask.flatten(0, 1).bool()
-        tokens = torch.zeros(wanted.shape, dtype=torch.float32, device=mask.device)
+        chosen = batch.choices.flatten(0, 1)
+        tokens = torch.zeros(chosen.shape, dtype=torch.float32, device=mask.device)
         tokens[:, 0] = edge_log_probs(joint.states(first), owner, chosen[:, 0], joint.logits)
         step = max(1, CANDIDATE_ROWS_AT_ONCE // len(mask))
+        by_row = tokens.view(rows, count, -1)
         for begin in range(0, count if chosen.shape[1] > 1 else 0, step):
-            part = range(begin, min(begin + step, count))
-            index = torch.tensor([b * count + c for b in range(rows) for c in part], device=mask.device)
-            tokens[index, 1:] = self._continue(chosen[index], wanted[index], len(part), encoded, mask, cache, joint)
-        return sum_candidates(tokens[wanted], batch.choices_mask)
+            part = slice(begin, min(begin + step, count))
+            fed = batch.choices[:, part].flatten(0, 1)
+            scores = self._continue(fed, batch.counts[:, part], encoded, mask, cache, joint)
+            by_row[:, part, 1:] = scores.view(rows, -1, scores.shape[1])
+        return sum_candidates(tokens.flatten()[batch.places], batch.choices_mask, batch.places)
 
     def _first_step(self, encoded: Tensor, mask: Tensor) -> tuple[Tensor, EncoderDecoderCache]:
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
@@ -95,14 +99,19 @@ class T5(Backbone):
     def _continue(
         self,
         chosen: Tensor,
-        wanted: Tensor,
-        count: int,
+        lengths: np.ndarray,
         encoded: Tensor,
         mask: Tensor,
         cache: EncoderDecoderCache,
         joint: Joint,
     ) -> Tensor:
-        """Log-probabilities of the second and later tokens of ``count`` candidates per example, (B * count, L - 1)."""
+        """Log-probabilities of the second and later tokens of some candidates of each example, (B * count, L - 1).
+
+        Args:
+            chosen: (B * count, L) their tokens.
+            lengths: (B, count) how many each has, on the host.
+        """
+        count = lengths.shape[1]
         copy = EncoderDecoderCache(_copied(cache.self_attention_cache), _copied(cache.cross_attention_cache))
         copy.batch_repeat_interleave(count)
         prompts = len(mask) * count // len(chosen)  # that answer an example together: each has all its candidates
@@ -110,12 +119,13 @@ class T5(Backbone):
         with self.repeated(count):
             hidden = self._decode(fed, encoded.repeat_interleave(count, 0), mask.repeat_interleave(count, 0), copy)
         hidden = joint.states(hidden)
-        real = wanted[:, 1:]
-        scores = torch.zeros(real.shape, dtype=torch.float32, device=mask.device)
-        if real.any():
-            slots = torch.arange(int(real.sum()), device=mask.device)
-            scores[real] = edge_log_probs(hidden[real], slots, chosen[:, 1:][real], joint.logits)
-        return scores
+        following = chosen[:, 1:]
+        real = np.arange(1, chosen.shape[1]) < lengths.reshape(-1, 1)
+        places = sent(torch.from_numpy(np.flatnonzero(real)), mask.device)
+        slots = torch.arange(len(places), device=mask.device)
+        found = edge_log_probs(hidden.flatten(0, 1)[places], slots, following.flatten()[places], joint.logits)
+        scores = torch.zeros(following.numel(), dtype=torch.float32, device=mask.device)
+        return scores.index_copy(0, places, found).view(following.shape)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
         tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
@@ -127,13 +137,13 @@ class T5(Backbone):
         encoded = self.encode(embeds, mask, batch.source_mask)
         hidden, cache = self._first_step(encoded, mask)
         joint, prompts = self.joint(batch, inputs, hidden), len(mask) // len(batch)
-        eos = torch.tensor(sorted(self.eos_ids), device=mask.device)
+        eos = self.eos_ids
         ended = torch.zeros(len(batch), dtype=torch.bool, device=mask.device)
         for count in range(1, max_new_tokens + 1):
             logits = joint.logits(joint.states(hidden))
             step = logits.argmax(-1)
             yield logits, step
-            ended |= torch.isin(step, eos)
+            ended |= among(step, eos)
             if count == max_new_tokens or all_ended(ended, count):
                 return
             hidden = self._decode(each(step, prompts)[:, None], encoded, mask, cache)[:, 0]

@@ -6,31 +6,39 @@ A node is a token that is fed (an answer's last token is only predicted); it see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
-
-from backbones.batch import Batch
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch of candidate tries. N nodes, C candidates, L tokens of the longest candidate.
+    """A batch of candidate tries. N nodes, E tokens of all candidates in the order of their mask, U distinct slots.
+
+    A slot is a hidden state that predicts a candidate's token: the source's last one, or that of a node. The slots of
+    an example are numbered 0 (the source's last) and 1 + node.
 
     Attributes:
         ids, mask: (B, N) fed tokens and which are real.
         depth: (B, N) 0 for a first token; the node's position after the source's last token.
         visible: (B, N, N) node i sees node j (ancestors and itself).
-        slots: (B, C, L) the hidden state that predicts each candidate token: 0 = the source's last, 1 + i = node i.
+        used: (U,) the slots that some candidate token starts from, in (B * (1 + N)).
+        edges: (E,) which of `used` each candidate token starts from.
     """
 
     ids: Tensor
     mask: Tensor
     depth: Tensor
     visible: Tensor
-    slots: Tensor
+    used: Tensor
+    edges: Tensor
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Packed:
+        """With every tensor changed (moved to a device)."""
+        return Packed(*(change(getattr(self, f.name)) for f in fields(self)))
 
 
 def trie(choices: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[list[int]]]:
@@ -59,28 +67,30 @@ def trie(choices: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[l
     return tokens, parents, paths
 
 
-def pack(batch: Batch) -> Packed:
-    """The tries of a batch's candidates, padded to the largest (on the batch's device)."""
-    assert batch.choices is not None and batch.choices_mask is not None
-    lengths = batch.choices_mask.sum(-1).tolist()
-    rows = [
-        [tuple(ids[:n]) for ids, n in zip(example, counts, strict=True)]
-        for example, counts in zip(batch.choices.tolist(), lengths, strict=True)
-    ]
-    seen = {key: trie(key) for key in {tuple(row) for row in rows}}
-    tries = [seen[tuple(row)] for row in rows]
-    nodes = max(len(tokens) for tokens, _, _ in tries)
-    ids = torch.zeros(len(rows), nodes, dtype=torch.long)
-    mask, depth = torch.zeros_like(ids), torch.zeros_like(ids)
-    visible = torch.eye(nodes, dtype=torch.bool).repeat(len(rows), 1, 1)
-    slots = torch.zeros(batch.choices.shape, dtype=torch.long)
-    for b, (tokens, parents, paths) in enumerate(tries):
-        for i, (token, parent) in enumerate(zip(tokens, parents, strict=True)):
-            ids[b, i], mask[b, i] = token, 1
-            if parent >= 0:
-                depth[b, i] = depth[b, parent] + 1
-                visible[b, i] |= visible[b, parent]
-        for c, path in enumerate(paths):
-            slots[b, c, : len(path)] = torch.tensor(path, dtype=torch.long)
-    device = batch.source.device
-    return Packed(*(t.to(device) for t in (ids, mask, depth, visible, slots)))
+def pack(rows: Sequence[Sequence[Sequence[int]]]) -> Packed:
+    """The tries of a batch's candidates, padded to the largest.
+
+    Args:
+        rows: the candidates of every example, as token ids.
+    """
+    keys = [tuple(map(tuple, row)) for row in rows]
+    seen = {key: trie(key) for key in dict.fromkeys(keys)}  # most often one for all
+    nodes = max(len(tokens) for tokens, _, _ in seen.values())
+    made = {key: _arrays(tokens, parents, nodes) for key, (tokens, parents, _) in seen.items()}
+    slots = {key: [slot for path in paths for slot in path] for key, (_, _, paths) in seen.items()}
+    starts = np.concatenate([np.array(slots[key], dtype=np.int64) + b * (1 + nodes) for b, key in enumerate(keys)])
+    used, edges = np.unique(starts, return_inverse=True)
+    ids, mask, depth, visible = (torch.from_numpy(np.stack([made[key][part] for key in keys])) for part in range(4))
+    return Packed(ids, mask, depth, visible, torch.from_numpy(used), torch.from_numpy(edges.reshape(-1)))
+
+
+def _arrays(tokens: Sequence[int], parents: Sequence[int], nodes: int) -> tuple[np.ndarray, ...]:
+    """One trie's ids, mask, depth (N,) and visible (N, N); a padded node sees itself alone."""
+    ids, mask, depth = (np.zeros(nodes, dtype=np.int64) for _ in range(3))
+    visible = np.eye(nodes, dtype=bool)
+    for i, (token, parent) in enumerate(zip(tokens, parents, strict=True)):
+        ids[i], mask[i] = token, 1
+        if parent >= 0:
+            depth[i] = depth[parent] + 1
+            visible[i] |= visible[parent]
+    return ids, mask, depth, visible

@@ -37,6 +37,10 @@ class Tuned(nn.Module):
             )
         self.fold = FoldCache()
 
+    def train(self, mode: bool = True) -> Tuned:
+        self.fold.evaluation()
+        return super().train(mode)
+
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Summed target cross-entropy over the whole vocabulary (B,) and number of target tokens (B,).
 

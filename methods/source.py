@@ -57,7 +57,8 @@ class Source:
     def part(self, rows: slice) -> Source:
         """Some examples."""
         cut = {name: value[rows] for name in _BY_ROW if (value := getattr(self, name)) is not None}
-        return replace(self, **cut)
+        reader = None if self.reader is None else lambda _: self.features()[rows]
+        return replace(self, **cut, reader=reader)
 
     def mean(self) -> Tensor:
         """Mean of the token embeddings, padding left out: (B, d), float32."""

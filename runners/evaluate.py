@@ -203,7 +203,7 @@ class Evaluator:
         backbone = self.tuned.backbone
         batch = backbone.collate(encoded, candidates=self.how == "rank").to(self.workers.device)
         if self.how == "rank":
-            return self._chosen(per_unit(self.tuned.rank(batch), examples, self.protocol.rank_per), examples)
+            return self._chosen(per_unit(self.tuned.rank(batch).cpu(), examples, self.protocol.rank_per), examples)
         if self.how == "classify":
             logits = self.tuned.classify(batch)
             if self.kind.numbers:
@@ -217,6 +217,7 @@ class Evaluator:
 
     def _chosen(self, scores: torch.Tensor, examples: Sequence[Example]) -> list[Answer]:
         """The best candidate of every row of (B, C), with the normalised log-probability of each; -inf is none."""
+        scores = scores.cpu()  # the one look at the device of a batch
         best, logs = scores.argmax(-1).tolist(), scores.float().log_softmax(-1).tolist()
         found = []
         for example, index, row in zip(examples, best, logs, strict=True):

@@ -81,6 +81,12 @@ def _inner(value: Any) -> Any:
     return value.inner if isinstance(value, Pretend) else value
 
 
+def _count_sent(source: torch.Tensor, asynchronous: bool | None) -> None:
+    """A copy to the device waits for all that was asked of it before, unless it is told not to (or copies nothing)."""
+    if source.numel() and not asynchronous:
+        _count("copy from the host")
+
+
 def _copy(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """`.to(...)`: between the devices, or a change of type on one of them."""
     source, options = args[0], dict(kwargs)
@@ -88,6 +94,8 @@ def _copy(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     target = torch.device(device).type if device is not None else source.device.type
     if isinstance(source, Pretend) and target == "cpu":
         _count("copy to the host")
+    if target == NAME and not isinstance(source, Pretend):
+        _count_sent(source, options.get("non_blocking"))
     made = func(_inner(source), **options)
     return Pretend(made) if target == NAME else made
 
@@ -116,6 +124,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func is aten.copy_.default:
         if isinstance(args[1], Pretend) and not isinstance(args[0], Pretend):
             _count("copy to the host")
+        elif isinstance(args[0], Pretend) and not isinstance(args[1], Pretend):
+            _count_sent(args[1], kwargs.get("non_blocking") or any(args[2:3]))
         _inner(args[0]).copy_(_inner(args[1]))
         return args[0]
     flat, _ = tree_flatten((args, kwargs))

@@ -86,6 +86,7 @@ def tuned(
     stir: bool = True,
     dtype: torch.dtype = torch.float32,
     options: dict[str, Any] | None = None,
+    head: str = "sequence",
 ) -> Tuned:
     """A method on a fresh tiny backbone, in evaluation mode.
 
@@ -96,8 +97,9 @@ def tuned(
         stir: move every tensor off its start (some start at zero, where much of a forward cannot be seen).
         dtype: precision of the frozen weights.
         options: of the method, over its small sizes.
+        head: of encoders.
     """
-    bare = backbone(name, dtype)
+    bare = backbone(name, dtype, head)
     config = method_config(method, name) | (options or {})
     sources = some_sources(config, bare.facts)
     made = load.build(config, bare.facts, None, torch.Generator().manual_seed(seed), sources)
@@ -134,7 +136,11 @@ def examples(name: str) -> list[Encoded]:
         ids = torch.randint(10, 1000, (length,), generator=generator).tolist()
         if name == "tiny_bert":
             types = [0] * (length // 2 + 1) + [1] * (length - length // 2 + 1)
-            found.append(Encoded(str(index), label=index % 3, segments=[[4, *ids, eos]], token_types=[types]))
+            tags = [-100, *(place % 3 for place in range(length)), -100]
+            segments = {"segments": [[4, *ids, eos]], "token_types": [types]}
+            found.append(
+                Encoded(str(index), label=index % 3, tags=tags, word_starts=[*range(1, length + 1)], **segments)
+            )
             continue
         choices = [[40, eos], [40, 41, eos], [40, 42, 43, 44, eos], [50, eos]]
         source = [*ids, eos] if name == "tiny_t5" else [2, *ids]

@@ -9,13 +9,21 @@ from typing import Any
 import pytest
 import torch
 
+from backbones.batch import sent
 from backbones.tuned import Tuned
+from methods.pt import PT
+from methods.source import Source
 from results.ledger import Ledger
 from runners.config import RunnerConfig
 from runners.order import BatchOrder
+from runners.packed_inputs import PackedInputs
 from runners.session import NotFinite, Session, rng_state
+from tasks.encode import Encoded
 from tests import pretend
 from tests.contract import rig
+
+# a tagging head, under one method of each kind
+TAGGING = [(method, "tiny_bert", "token") for method in ("pt", "prefix", "lora", "pasta")]
 
 
 def moved(whole: Tuned, device: torch.device) -> Tuned:
@@ -31,55 +39,105 @@ def host(value: Any) -> Any:
     return value.detach().to("cpu") if isinstance(value, torch.Tensor) else value
 
 
-def gradients(whole: Tuned, device: str | torch.device) -> list[torch.Tensor]:
-    chosen = rig.examples(whole.backbone.config.name)
-    losses, counts = whole.losses(rig.batch(whole, chosen).to(device))
-    (losses.sum() / counts.sum()).backward()
-    grads = [p.grad for _, p in sorted(rig.parameters(whole).items())]
-    return [host(losses), *(host(g) for g in grads if g is not None)]
+def questions(whole: Tuned) -> list[str]:
+    """What is asked of a model: each of the five that its family answers."""
+    if whole.backbone.facts.family != "encoder":
+        return ["loss", "rank", "generate"]
+    return ["loss", "tag" if whole.backbone.head_kind == "token" else "classify"]  # type: ignore[attr-defined]
 
 
-def answers(whole: Tuned, device: str | torch.device) -> list[Any]:
-    chosen = rig.examples(whole.backbone.config.name)
-    if whole.backbone.facts.family == "encoder":
-        return [host(whole.classify(rig.batch(whole, chosen).to(device)))]
-    ranked = whole.rank(rig.batch(whole, chosen, candidates=True).to(device))
-    return [host(ranked), whole.generate(rig.batch(whole, chosen).to(device), 4)]
+def asked(whole: Tuned, question: str, device: str | torch.device, chosen: list[Encoded]) -> list[Any]:
+    """An answer, or the losses and every gradient, still on their device; from the collated batch on."""
+    batch = rig.batch(whole, chosen, candidates=question == "rank").to(device)
+    if question == "loss":
+        whole.train()
+        losses, counts = whole.losses(batch)
+        (losses.sum() / counts.sum()).backward()
+        whole.eval()
+        return [losses, *(p.grad for _, p in sorted(rig.parameters(whole).items()) if p.grad is not None)]
+    if question == "generate":
+        return [whole.generate(batch, 4)]
+    return [getattr(whole, question)(batch)]
 
 
 def assert_same(found: list[Any], expected: list[Any]) -> None:
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         if isinstance(one, torch.Tensor):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(host(one), other.detach(), rtol=1e-4, atol=1e-5)
         else:
             assert one == other
 
 
-@pytest.mark.parametrize(("method", "name"), rig.pairs())
-def test_another_device_gives_the_cpus_results(method: str, name: str) -> None:
-    plain = rig.tuned(method, name)
-    expected = answers(plain, "cpu"), gradients(plain, "cpu")
+def looks(method: str, name: str, question: str) -> int:
+    """How often the device is asked for something in the second batch of a kind."""
+    if question in ("loss", "classify", "tag"):
+        return int(method == "pasta")  # how many special tokens there are: it refuses more than it has vectors for
+    prompts = rig.method_config(method, name).get("prompt_length") is not None or method == "spot"
+    kept = int(name == "tiny_llama" and prompts)  # whether the prompts are still those whose keys are kept
+    return kept + (question == "generate")  # and the tokens, once all have ended
+
+
+@pytest.mark.parametrize(("method", "name", "head"), [(m, b, "sequence") for m, b in rig.pairs()] + TAGGING)
+def test_another_device_gives_the_cpus_results_and_is_hardly_waited_for(method: str, name: str, head: str) -> None:
+    plain, chosen = rig.tuned(method, name, head=head), rig.examples(name)
+    rig.no_dropout(plain)
     with pretend.device() as device:
-        whole = moved(rig.tuned(method, name), device)
-        found = answers(whole, device), gradients(whole, device)
-    for one, other in zip(found, expected, strict=True):
-        assert_same(one, other)
+        whole = moved(rig.tuned(method, name, head=head), device)
+        rig.no_dropout(whole)
+        for question in questions(plain):
+            assert_same(asked(whole, question, device, chosen), asked(plain, question, "cpu", chosen))
+            whole.zero_grad()
+            with pretend.waits() as seen:
+                asked(whole, question, device, chosen)
+            assert sum(seen.values()) <= looks(method, name, question), (question, seen)
 
 
-# looks that a method cannot do without: which example it is (ids, mask, types), how many special tokens it has
-LOOKS = {"lopa": 3, "idpg": 3, "pasta": 1}
+def packed(method: str, name: str) -> Tuned:
+    """Two runs of a method with prompts of different lengths on one backbone."""
+    alone = [rig.tuned(method, name, seed=seed) for seed in (3, 4)]
+    inputs = PackedInputs([whole.method for whole in alone])
+    inputs.use([0, 1], [4, 4])
+    return Tuned(alone[0].backbone, inputs).eval()
 
 
-@pytest.mark.parametrize(("method", "name"), rig.pairs())
-def test_a_training_pass_waits_for_nothing(method: str, name: str) -> None:
+PACKING = [(m, b) for m, b in rig.pairs() if rig.method_config(m, b)["capabilities"].get("packs") and b != "tiny_bert"]
+
+
+@pytest.mark.parametrize(("method", "name"), PACKING)
+def test_packed_runs_on_another_device(method: str, name: str) -> None:
+    plain, chosen = packed(method, name), rig.examples(name) * 2
+    rig.no_dropout(plain)
     with pretend.device() as device:
-        whole = moved(rig.tuned(method, name), device).train()
-        batch = rig.batch(whole, rig.examples(name)).to(device)
-        with pretend.waits() as seen:
-            losses, counts = whole.losses(batch)
-            (losses.sum() / counts.sum()).backward()
-    assert sum(seen.values()) <= LOOKS.get(method, 0), seen
+        whole = moved(packed(method, name), device)
+        rig.no_dropout(whole)
+        for question in questions(plain):
+            assert_same(asked(whole, question, device, chosen), asked(plain, question, "cpu", chosen))
+            whole.zero_grad()
+            with pretend.waits() as seen:
+                asked(whole, question, device, chosen)
+            assert sum(seen.values()) <= looks(method, name, question), (question, seen)
+
+
+class Asking(PT):
+    """A method that looks at its own values in every pass: what the tests above must find."""
+
+    def prompts(self, source: Source) -> torch.Tensor:
+        return self.prompt * 1.0 if float(self.prompt.detach().sum()) else self.prompt
+
+
+@pytest.mark.parametrize("name", ["tiny_t5", "tiny_llama"])
+def test_a_planted_wait_is_found_alone_and_packed(name: str) -> None:
+    bare = rig.backbone(name)
+    for count in (1, 3):
+        methods = [Asking(bare.facts, prompt_length=2) for _ in range(count)]
+        inputs = PackedInputs(methods)
+        inputs.use(range(count), [4] * count)
+        with pretend.device() as device:
+            whole = moved(Tuned(rig.backbone(name), inputs), device)
+            with pretend.waits() as seen:
+                asked(whole, "loss", device, rig.examples(name) * count)
+        assert sum(seen.values()) == count and all("prompts" in line or "test_pretend" in line for line in seen), seen
 
 
 @pytest.mark.parametrize("finite", [True, False])
@@ -127,6 +185,12 @@ def test_decoding_looks_at_the_device_once_in_eight_tokens(name: str) -> None:
     assert counted[1] <= counted[0] + 1
 
 
+def test_a_copy_that_nobody_waits_for_is_no_wait() -> None:
+    with pretend.device() as device, pretend.waits() as seen:
+        assert host(sent(torch.ones(3), device)).tolist() == [1.0, 1.0, 1.0]
+    assert list(seen) and all(key.startswith("copy to the host") for key in seen)  # the one that reads it
+
+
 def test_a_tensor_left_on_the_host_is_found() -> None:
     with pretend.device() as device:
         there = torch.ones(3).to(device)
@@ -144,10 +208,14 @@ def test_a_tensor_left_on_the_host_is_found() -> None:
         (lambda t: t[t > 0], "boolean index"),
         (lambda t: t.cpu(), "copy to the host"),
         (lambda t: bool(t.any()), "_local_scalar_dense"),
+        (lambda t: t + torch.tensor([1.0], device=t.device), "copy from the host"),
+        (lambda t: t.copy_(torch.ones(3)), "copy from the host"),
     ],
 )
 def test_every_kind_of_wait_is_counted_by_its_line(work: Any, what: str) -> None:
-    with pretend.device() as device, pretend.waits() as seen:
-        work(torch.ones(3).to(device))
+    with pretend.device() as device:
+        there = torch.ones(3).to(device)
+        with pretend.waits() as seen:
+            work(there)
     assert [key.split(" tests")[0] for key in seen] == [what], seen
     assert all("test_pretend_device.py:" in key for key in seen)

@@ -7,13 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbones.batch import Batch, pad, pad_choices, places_of
+from backbones.batch import Batch, answers, pad, places_of
 from backbones.llama import offset_rows, positions_of
 from backbones.log_probs import cut, edge_log_probs, summed_losses
 from backbones.trie import pack, trie
 from backbones.tuned import Tuned
 from methods.dept import DePT
 from methods.pt import PT
+from tasks.encode import Encoded
 from tests.contract import rig
 
 CANDIDATES = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=6)
@@ -30,12 +31,15 @@ def test_trie_paths_spell_the_candidates(choices: list[list[int]]) -> None:
 
 
 def test_shared_beginnings_are_fed_once() -> None:
-    choices, mask = pad_choices([[[216, 32, 2], [216, 33, 2]], [[216, 32, 2]]])
-    packed = pack(Batch(["a", "b"], choices[:, 0], mask[:, 0], choices=choices, choices_mask=mask))
-    assert packed.ids.tolist() == [[216, 32, 33], [216, 32, 0]]
+    rows = [[[216, 32, 2], [216, 33, 2]], [[216, 32]]]
+    packed = pack(rows)
+    assert packed.ids.tolist() == [[216, 32, 33], [216, 0, 0]]
     assert packed.depth.tolist()[0] == [0, 1, 1]
     assert packed.visible[0].tolist() == [[True, False, False], [True, True, False], [True, False, True]]
-    assert packed.slots.tolist() == [[[0, 1, 2], [0, 1, 3]], [[0, 1, 2], [0, 0, 0]]]
+    # of each token the slot that predicts it, four in an example: 0 = the source's last, 1 + i = node i
+    assert packed.used[packed.edges].tolist() == [0, 1, 2, 0, 1, 3, 4 + 0, 4 + 1]
+    places = answers([Encoded("a", choices=rows[0]), Encoded("b", choices=rows[1])], candidates=True)["places"]
+    assert places.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=4), st.booleans())
