@@ -32,7 +32,7 @@ demo: $(READY) ## train PT and DePT on real data, print the comparison (METHODS=
 demo-ner: $(READY) ## entity recognition on SEC filings: head only, deep prefix, APT, three seeds
 	$(PY) scripts/demo.py ner $(ARGS)
 
-test: $(READY) ## the fast tests (under 5 minutes on 2 cores)
+test: $(READY) ## the fast tests (6 to 7 minutes on 2 quiet cores)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest -n 2 $(ARGS)
 
 test-slow: $(READY) ## random kills, every task x protocol x family, two processes, a real browser

@@ -49,6 +49,7 @@ def compare(
     """
     import pandas
 
+    from results.tables.build import Options
     from results.tables.contests import by_column
     from results.tables.layout import check_filters, free
 
@@ -59,11 +60,12 @@ def compare(
     for run in usable:
         settings.setdefault(tuple(run.get(name) for name in ("task", *SETTINGS)), set()).add(str(run.get("method")))
     rows: list[dict[str, Any]] = []
+    options = Options(fixtures=fixtures)
     for values, methods in settings.items():
         if {one, other} <= methods:
             setting = dict(zip(("task", *SETTINGS), values, strict=True))
             own = {**where, **{name: value for name, value in setting.items() if value is not None}}
-            ((contests, reasons),) = by_column(free(usable, "method", "task", own), reading).values()
+            ((contests, reasons),) = by_column(free(usable, "method", "task", own), reading, options).values()
             rows.append({**setting, "one": one, "other": other, **_verdict(one, other, contests, reasons)})
     return pandas.DataFrame(rows, columns=list(COLUMNS))
 

@@ -69,8 +69,21 @@ def main(arguments: Sequence[str]) -> int:
         if outcome.exit_code:
             return outcome.exit_code
         made += not outcome.skipped
-    print(f"\n{made} runs made, {len(rows) - made} found in the ledger, {time.monotonic() - begun:.0f} s\n", flush=True)
+    print(
+        f"\n{made} runs made, {len(rows) - made} found in the ledger, {time.monotonic() - begun:.0f} s "
+        f"(matrix products run at {rate():.0f} GFLOP/s here)\n",
+        flush=True,
+    )
     return show(experiment, "methods" if everything else "main", extra)
+
+
+def rate() -> float:
+    """GFLOP/s of matrix products on what the runs ran on."""
+    import torch
+
+    from runners.meters import matmul_rate
+
+    return matmul_rate(torch.device("cuda" if torch.cuda.is_available() else "cpu")) / 1e9
 
 
 def show(experiment: str, table: str, extra: Sequence[str]) -> int:

@@ -31,10 +31,11 @@ def paper_tables(runs: Sequence[Seen], reading: Reading, *, fixtures: bool = Fal
     for paper in papers():
         for name in tables_of(paper):
             layout = load(paper, name)
-            table = build(layout, shown, Options(fixtures=fixtures))
+            options = Options(fixtures=fixtures)
+            table = build(layout, shown, options)
             if any(cell.run_ids for row in table.rows for cell in row.cells.values()):
                 found.append(_marked(f'<div class="scroll card">{html_text(table)}</div>', fixtures, runs))
-                pairs = html.escape(pairs_text(layout, shown))
+                pairs = html.escape(pairs_text(layout, shown, options))
                 found.append(
                     f'<details class="pairs-of"><summary>Every pair</summary><pre class="card">{pairs}</pre></details>'
                 )

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if "--pairs" in flags:
-        return _write("\n".join(pairs_text(layout, reading) for layout in layouts), settings["out"])
+        return _write("\n".join(pairs_text(layout, reading, options) for layout in layouts), settings["out"])
     filled = [fill(layout, reading, options) for layout in layouts]
     tables = [table for _, table in filled]
     for problem in reading.problems:

@@ -77,12 +77,14 @@ def every_pair(layout: Layout, reading: Reading) -> tuple[list[Contest], dict[st
     return next(iter(by_column(layout, reading).values()), ([], {}))
 
 
-def by_column(layout: Layout, reading: Reading) -> dict[str, tuple[list[Contest], dict[str, str]]]:
+def by_column(
+    layout: Layout, reading: Reading, options: Options | None = None
+) -> dict[str, tuple[list[Contest], dict[str, str]]]:
     """As `every_pair`, for every column of scores by its label; one entry where rows narrow their cells.
 
     Each column is a family of its own: Holm over its pairs, as the table's bold is.
     """
-    state, table = fill(layout, reading, Options())
+    state, table = fill(layout, reading, options or Options())
     columns = [column for column in state.layout.columns if column.kind == "score"]
     rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value == "score" and row.where]
     if layout.narrows and columns:
@@ -148,13 +150,19 @@ def matrix(contests: Sequence[Contest]) -> str:
     return "\n".join([text[0], rule, *text[1:]]) + "\n"
 
 
-def pairs_text(layout: Layout, reading: Reading) -> str:
+def pairs_text(layout: Layout, reading: Reading, options: Options | None = None) -> str:
     """Every pair of a layout's rows, as Markdown with a caption; contrasts declared beforehand stand apart.
 
     A table with several columns of scores has a part for each of them in which two rows can be tested.
+
+    Args:
+        options: the table's own (which trial is chosen, whether runs on synthetic rows stand in it).
     """
-    found = by_column(layout, reading)
-    declared = contrasts.text(layout, reading)
+    options = options or Options()
+    found = by_column(layout, reading, options)
+    declared = contrasts.text(layout, reading, options)
+    if options.fixtures and any(run.is_fixture for run in reading.runs):
+        declared += "\nfixtures=true: runs on synthetic rows or random weights may stand here.\n"
     parts = [
         _pairs(layout, f"{layout.title}, {label}" if len(found) > 1 else layout.title, contests, untested)
         for label, (contests, untested) in found.items()

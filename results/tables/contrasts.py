@@ -12,7 +12,7 @@ They are corrected among themselves (Holm); everything else in a table is explor
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -21,7 +21,7 @@ from results.records import Reading
 from results.statistics import holm
 from results.tables.compare import LEVEL, difference
 from results.tables.layout import FOLDER, Layout, LayoutError
-from results.tables.state import State
+from results.tables.state import Options, State
 
 MOST = 8
 
@@ -96,11 +96,11 @@ def sentence(state: State) -> str:
     )
 
 
-def text(layout: Layout, reading: Reading) -> str:
+def text(layout: Layout, reading: Reading, options: Options) -> str:
     """The sentence on a table's contrasts as a paragraph, empty where nothing was declared."""
-    from results.tables.build import Options, fill
+    from results.tables.build import fill
 
     if load(layout) is None:
         return ""
-    said = sentence(fill(layout, reading, Options(significance=False))[0])
+    said = sentence(fill(layout, reading, replace(options, significance=False))[0])
     return f"\n{said}\n"

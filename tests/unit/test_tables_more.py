@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from results.notebook import compare
 from results.records import read_runs
 from results.tables.__main__ import main
 from results.tables.appendix import appendix, stored_parameters
@@ -48,6 +49,20 @@ def test_pairs_of_a_free_table_for_every_column(ledger: Path, capsys: pytest.Cap
     assert out.count("Holm over the 1 pairs") == 2 and "method by task, glue/rte." in out
     one = pairs_text(free(reading.runs, "method", "task", {"task": "glue/rte"}), reading)
     assert "method by task, task=glue/rte." in one and one.count("Holm") == 1
+
+
+def test_runs_on_synthetic_rows_stand_in_pairs_as_in_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2, 3):
+        for method, accuracy in (("pt", 0.6), ("dept", 0.95)):
+            scored(tmp_path, method, "glue/rte", seed, accuracy, backbone="tiny_llama")
+    words = ["rows=method", "cols=task", "--pairs", f"ledger.root={tmp_path}"]
+    assert main(words) == 0 and "Holm" not in capsys.readouterr().out
+    assert main([*words, "fixtures=true"]) == 0
+    said = capsys.readouterr().out
+    assert "Holm over the 1 pairs" in said and "fixtures=true: runs on synthetic rows or random weights" in said
+    table = compare("pt", "dept", root=tmp_path, fixtures=True)
+    assert table["difference"].notna().all() and len(table) == 1
+    assert compare("pt", "dept", root=tmp_path).empty
 
 
 def test_two_keys_crossed_in_rows_and_columns(ledger: Path) -> None:
