@@ -26,7 +26,7 @@ from conf.check import interpolated, needed, quoted
 from conf.choices import groups, nearest, own_folders
 from conf.resolve import DOCUMENTATION, ConfigError, copied, get, put, resolve, with_schema
 from conf.schema import Config
-from results.identity import flatten, run_id
+from results.identity import flatten, run_id, without_gone
 
 OPEN = ("task.columns.", "task.rows.", "backbone.facts.", "sweep.")  # a user's own columns, sizes, grids
 WRITTEN = ("method.capabilities", *(f"method.{block}" for block in DOCUMENTATION))  # said by a YAML, never by a choice
@@ -276,6 +276,11 @@ def typed(resolved: dict[str, Any]) -> Config:
     return Config(method=copied(resolved["method"]), **{key: _typed(text) for key, text in parts.items()})
 
 
+def typed_record(config: dict[str, Any]) -> Config:
+    """As `typed`, of the configuration that a record holds: options that are gone since are left out."""
+    return typed(without_gone(config))
+
+
 def _typed(text: str) -> Any:
     """A copy of the value that one key of the whole configuration holds, as its schema's dataclass."""
     return pickle.loads(_typed_once(text))
@@ -309,5 +314,5 @@ def _sentence(error: Exception) -> str:
 
 __all__ = [
     "ConfigError", "compose", "compose_raw", "get", "groups", "has_grid", "is_hydras", "name_run", "parse", "typed",
-    "wrong_sign",
+    "typed_record", "wrong_sign",
 ]  # fmt: skip

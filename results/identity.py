@@ -52,6 +52,12 @@ LATER: dict[str, tuple[Any, str]] = {
     "method.init_across": (False, "tensors of a run on another backbone were refused, or of no other shape"),
 }
 
+# Options that are gone because nothing read them, with what each counts as in an id: where it always repeated another
+# value it still counts as that one, so that no finished run lost its name.
+GONE: dict[str, tuple[str, str]] = {
+    "protocol.steps.official": ("protocol.steps.large", "it repeated the larger budget; steps go by rows alone"),
+}
+
 ID_LENGTH = 16
 
 
@@ -83,7 +89,23 @@ def choices_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
         if key in LATER and _text(plain) == _text(_plain(LATER[key][0])):
             continue
         counted[key] = plain
+    for key, (repeated, _) in GONE.items():
+        if repeated in counted:
+            counted.setdefault(key, counted[repeated])
     return counted
+
+
+def without_gone(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's configuration as it would be written today: without the options that are gone."""
+
+    def kept(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            key: kept(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            for key, value in tree.items()
+            if f"{prefix}{key}" not in GONE
+        }
+
+    return kept(config, "")
 
 
 def _plain(value: Any) -> Any:

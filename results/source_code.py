@@ -227,7 +227,7 @@ def code_that_counts(target: str | None, path: str | None) -> dict[str, str]:
     for file in imported_files(own.resolve()) if own else []:
         is_own = file == own.resolve() if own else False
         # a user's file is read anew for every run, modules are imported once: what is told is what is computed with
-        told = source_sha256(file) if is_own and path else _source_sha256(file)
+        told = source_sha256(file) if is_own and path else told_sha256(file)
         name = "own" if is_own else _short(file, own)
         if _place(file) not in UNSEEN and shipped_sources().get(_place(file)) != told:
             found[name] = told
@@ -249,7 +249,7 @@ def _target_file(module: str) -> Path | None:
 @cache
 def _engine() -> dict[str, str]:
     """The engine's files that are not as they shipped, and shipped ones that are gone."""
-    files = {_place(file): _source_sha256(file) for file in engine_files()}
+    files = {_place(file): told_sha256(file) for file in engine_files()}
     shipped = {name: told for name, told in shipped_sources().items() if not name.startswith("methods/")}
     differing = {name: told for name, told in files.items() if shipped_sources().get(name) != told}
     return differing | {name: "gone" for name in shipped if name not in files}
@@ -269,7 +269,8 @@ def _short(file: Path, own: Path | None) -> str:
 
 
 @cache
-def _source_sha256(file: Path) -> str:
+def told_sha256(file: Path) -> str:
+    """As `source_sha256`, once per process; a file that is as it shipped is not read token by token."""
     raw = hashlib.sha256(file.read_bytes()).hexdigest()
     return _by_bytes().get(raw) or source_sha256(file)
 

@@ -16,16 +16,6 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student's interval of the mean over seeds; None from fewer than two values."""
-    spread = deviation(values)
-    if spread is None:
-        return None
-    half = t_quantile(0.5 + level / 2, len(values) - 1) * spread / math.sqrt(len(values))
-    center = statistics.fmean(values)
-    return center - half, center + half
-
-
 def t_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t."""
     from scipy.special import stdtrit
@@ -83,17 +73,6 @@ def fewest_discordant(level: float = 0.05) -> int:
     while 2.0 ** (1 - count) > level:
         count += 1
     return count
-
-
-def mcnemar(right_a: Sequence[bool], right_b: Sequence[bool]) -> float:
-    """Exact two-sided McNemar test; for accuracy only: other metrics are not sums of right answers."""
-    from scipy.special import bdtr
-
-    if len(right_a) != len(right_b):
-        raise ValueError(f"both must be on the same examples ({len(right_a)} and {len(right_b)})")
-    only_a = sum(bool(x) and not y for x, y in zip(right_a, right_b, strict=True))
-    only_b = sum(bool(y) and not x for x, y in zip(right_a, right_b, strict=True))
-    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))) if only_a + only_b else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

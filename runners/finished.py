@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from backbones.tuned import Tuned
 from conf.capabilities import capabilities
 from conf.choices import groups
-from conf.compose import compose, typed
+from conf.compose import compose, typed_record
 from conf.schema import Config
 from results.identity import contents
 from results.ledger import Ledger, RunFolder
@@ -52,7 +52,7 @@ def load_finished(
     record = run.record()
     refuse_unloadable(run, record)
     assert record is not None
-    config = typed(record["config"])
+    config = typed_record(record["config"])
     if cache:
         config.cache.root = cache
     refuse_changed(run, record)

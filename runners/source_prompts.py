@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from conf.compose import typed
+from conf.compose import typed_record
 from conf.paths import ledger_of
 from conf.schema import Config
 from methods import load as methods
@@ -49,7 +49,7 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     record, file = run.record(), run / "method.safetensors"
     if record is None or record["status"] != "done" or not file.exists():
         raise WrongSource(f"{where}: that run is not done, or its method.safetensors is not there")
-    other = typed(record["config"])
+    other = typed_record(record["config"])
     mine, theirs = config.backbone, other.backbone
     if (mine.name, mine.hub, mine.path, mine.revision) != (theirs.name, theirs.hub, theirs.path, theirs.revision):
         raise WrongSource(f"{where}: that run has backbone={theirs.name}, this one {mine.name}; they must be the same")

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from conf.compose import compose, typed
+from conf.compose import compose, typed_record
 from conf.paths import cache_root
 from conf.schema import Config
 from results.files import write_json
@@ -46,7 +46,7 @@ def score_on(
     ledger = Ledger(root)
     finished = load_finished(root, prefix, device, cache)
     resolved = target_of(finished, task, changes)
-    config = typed(resolved)
+    config = typed_record(resolved)
     if cache:
         config.cache.root = cache
     _, revision = data_revision(config.task, config.data, cache_root(config))
@@ -81,8 +81,8 @@ def target_of(finished: Finished, task: str, changes: list[str]) -> dict[str, An
         else:
             group, _, name = key.partition(".")
             resolved[group][name] = asked[group][name]
-    resolved["task"] = fitted(finished.config, typed(resolved).task)
-    length = capped_length(typed(resolved))
+    resolved["task"] = fitted(finished.config, typed_record(resolved).task)
+    length = capped_length(typed_record(resolved))
     rows = finished.config.method.get("max_source_length")
     if rows:  # a method with a row per position reads no more than it was trained for
         resolved["runner"]["max_source_length"] = min(length, int(rows))

@@ -156,9 +156,6 @@ class Workers:
         """Whether any process says yes (a signal may reach one of them first)."""
         return any(self.gather([flag]))
 
-    def wait(self) -> None:
-        self.accelerator.wait_for_everyone()
-
 
 def _leave() -> None:
     """Close the process group while the interpreter still lives: gloo's threads abort a process that exits with it."""

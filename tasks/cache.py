@@ -16,7 +16,7 @@ from typing import Any
 
 from results.content import damage, seal
 from results.files import umask
-from results.source_code import source_sha256
+from results.source_code import told_sha256
 from tasks import sources
 from tasks.config import DataConfig, TaskConfig, whole
 from tasks.errors import DataError, SourceUnavailable
@@ -97,7 +97,7 @@ def clear_scratch(place: Path) -> None:
 @cache
 def code_sha256() -> str:
     """The code of this package, by its tokens: what another version of it made is made again."""
-    told = [source_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    told = [told_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256("".join(told).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,6 +85,14 @@ class TaskConfig:
 
 
 @dataclass
+class StepsConfig:
+    """Optimiser steps of a protocol, for small and large training sets."""
+
+    small: int | None = ranged(None, "integer >= 1")
+    large: int | None = ranged(None, "integer >= 1")
+
+
+@dataclass
 class ProtocolConfig:
     """How a family of papers splits, words, scores and selects (conf/protocol/<name>.yaml).
 
@@ -113,8 +122,7 @@ class ProtocolConfig:
         repeat_option: WinoGrande's template shows option 1 twice (author code).
         invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
             (author code) or as no class at all (``wrong``); an unreadable number as -1 or as the middle of the scale.
-        steps: ``small | large`` (published train rows, see ``steps_for``) -> optimiser steps; ``official`` repeats one
-            of them for readers that go by the split rule.
+        steps: optimiser steps by published train rows (see ``steps_for``); ``None`` = the run says.
         max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens; it goes before a task's own.
         whole_length: tokens to which [prompt; source] is cut as one, the end lost (Residual Prompt Tuning's code).
         recipe: what the protocol sets where nobody chose: a list of ``{when, set}``; ``when`` has patterns for
@@ -147,7 +155,7 @@ class ProtocolConfig:
     regression_rounding: str | None = ranged(None, "one of tenth, fifth, none")
     repeat_option: bool | None = None
     invalid_output: str | None = ranged(None, "one of opposite, wrong")
-    steps: dict[str, int] = field(default_factory=dict, metadata={"wanted": "integer >= 1"})
+    steps: StepsConfig = field(default_factory=StepsConfig)
     eval_every: int | None = ranged(None, "integer >= 1")
     batch_size: int | None = ranged(None, "integer >= 1")
     warmup_steps: int | None = ranged(None, "integer >= 0")
@@ -192,7 +200,7 @@ def length_for(task: str, own: int | None, by_protocol: dict[str, int] | None) -
 LARGE_TRAIN_ROWS = 100_000  # the DePT family trains ten times longer above this
 
 
-def steps_for(train_rows: int, steps: dict[str, int]) -> int | None:
+def steps_for(train_rows: int, steps: Mapping[str, int | None]) -> int | None:
     """Optimiser steps of a protocol for a training split of the published size."""
     return steps.get("large" if train_rows > LARGE_TRAIN_ROWS else "small")
 

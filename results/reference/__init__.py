@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -311,4 +311,3 @@ def key(entry: Entry) -> tuple[str, ...]:
 
 
 RARE = ("correction", "unit")
-FIELDS: Sequence[str] = tuple(field.name for field in fields(Entry))

@@ -93,7 +93,7 @@ def test_task_yamls_are_whole(name: str) -> None:
 def test_protocol_yamls_are_whole(name: str) -> None:
     protocol = protocol_of(name)
     assert protocol.name == name and protocol.about
-    assert set(protocol.steps) == (set() if protocol.split == "whole" else {"small", "large", "official"})
+    assert set(protocol.steps) == (set() if protocol.split == "whole" else {"small", "large"})
     switches = {"qa_references", "regression_rounding", "repeat_option", "invalid_output"}
     assert set(protocol.defaults_by_fidelity) == {"author", "corrected"}
     for fidelity in ("author", "corrected"):

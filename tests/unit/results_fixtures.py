@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import binomtest
 
 
 def write_run(
@@ -103,3 +106,10 @@ def demo_ledger(root: Path) -> None:
     write_run(root, "none", test=0.85, validation=0.84, config=words, n=500)
     write_run(root, "pt", test=0.853, untrained=0.512, config=DEMO, n=500)
     write_run(root, "dept", test=0.871, untrained=0.512, config=DEMO, n=500)
+
+
+def mcnemar(right_a: Sequence[bool], right_b: Sequence[bool]) -> float:
+    """The exact McNemar test, as scipy's binomial test has it."""
+    only_a = sum(bool(a) and not b for a, b in zip(right_a, right_b, strict=True))
+    only_b = sum(bool(b) and not a for a, b in zip(right_a, right_b, strict=True))
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

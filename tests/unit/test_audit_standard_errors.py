@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.audit import standard_errors
-from results.audit.pairs import discordant, paired_error, two_sided
+from results.audit.pairs import two_sided
 from results.audit.standard_errors import Range, Training
 from results.statistics import expected_best
 
@@ -149,20 +149,6 @@ def test_token_f1_is_between_its_bounds_and_both_are_reached() -> None:
     assert standard_errors.token_f1(1.0, n, 1.0) == Range(0.0, 0.0)
     with pytest.raises(ValueError, match="exact match"):
         standard_errors.token_f1(0.5, n, 0.6)
-
-
-@pytest.mark.parametrize(("p", "q"), [(0.9, 0.85), (0.6, 0.3), (0.95, 0.95)])
-def test_paired_errors(p: float, q: float) -> None:
-    """Most and least agreement of two runs on the same examples."""
-    n = 139
-    one = generator(7).random((DRAWS, n))
-    first = one < p
-    agreeing = (first.mean(axis=1) - (one < q).mean(axis=1)).std()
-    opposed = (first.mean(axis=1) - (one > 1 - q).mean(axis=1)).std()
-    held = paired_error(p, q, n)
-    assert agreeing == pytest.approx(held.low, rel=MONTE_CARLO, abs=1e-12)
-    assert opposed == pytest.approx(held.high, rel=MONTE_CARLO)
-    assert discordant(p, q) == pytest.approx((p - q, min(p + q, 2 - p - q)))
 
 
 def test_a_printed_spread_and_satterthwaite() -> None:

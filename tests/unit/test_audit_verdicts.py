@@ -24,7 +24,7 @@ from results.audit.pairs import (
     verdict,
 )
 from results.audit.standard_errors import accuracy
-from results.statistics import mcnemar
+from tests.unit.results_fixtures import mcnemar
 
 CB, RTE = ScoredSet("cb", "classification", 28, whole=56), ScoredSet("rte", "classification", 139, whole=277)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conf.compose import compose, name_run, typed
+from conf.compose import ConfigError, compose, name_run, typed, typed_record
 from conf.resolve import get, put
 from results import content
 from results.content import WORTH_REMEMBERING, file_sha256
-from results.identity import COSMETIC, LATER, choices_that_count, flatten, is_cosmetic, run_id
+from results.identity import COSMETIC, GONE, LATER, choices_that_count, flatten, is_cosmetic, run_id, without_gone
 
 BASE = ("method=dept", "task=superglue/boolq", "backbone=tiny_llama", "data=fixture")
 
@@ -84,6 +84,28 @@ def test_an_option_that_came_later_counts_only_off_its_neutral_value(monkeypatch
     assert run_id(unlisted, "data") != before
 
 
+def test_an_option_that_is_gone_counts_as_the_value_that_it_repeated() -> None:
+    """A record of before has it, today's configuration has not: one run, one id, and the record can still be loaded."""
+    resolved = compose([*BASE, "protocol=dept"])
+    old = deepcopy(resolved)
+    old["protocol"]["steps"]["official"] = 300_000
+    assert "official" not in resolved["protocol"]["steps"] and without_gone(old) == resolved
+    assert run_id(old, "data") == run_id(resolved, "data")
+    assert typed_record(old) == typed(resolved)
+    with pytest.raises(ConfigError, match="official"):
+        typed(old)
+    odd = deepcopy(old)
+    odd["protocol"]["steps"]["official"] = 7  # whoever chose it then has a run of another name
+    assert run_id(odd, "data") != run_id(old, "data")
+    assert "protocol.steps.official" not in choices_that_count(compose([*BASE, "protocol=lighteval"]))
+
+
+def test_no_choice_brings_back_an_option_that_is_gone() -> None:
+    for override in ("protocol.steps.official=5", "+protocol.steps.official=5", "protocol.steps={official:5}"):
+        with pytest.raises(ConfigError, match="official"):
+            compose([*BASE, override])
+
+
 def test_null_is_no_choice() -> None:
     resolved = compose(BASE)
     later = deepcopy(resolved)
@@ -107,7 +129,7 @@ def test_versions_and_the_data_revision_count() -> None:
 
 
 def test_every_entry_of_the_lists_has_a_reason() -> None:
-    assert all(COSMETIC.values()) and all(reason for _, reason in LATER.values())
+    assert all(COSMETIC.values()) and all(reason for _, reason in (*LATER.values(), *GONE.values()))
 
 
 def _own(path: Path) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from results import power
-from results.statistics import mcnemar
 from results.two_way import Sample, compare
+from tests.unit.results_fixtures import mcnemar
 
 ROOT = Path(__file__).resolve().parents[2]
 

