@@ -74,13 +74,15 @@ def problems(resolved: Mapping[str, Any], schema: type[Any], method: Mapping[str
             found.append(f"method.lr.{name}={rate!r}: allowed: {RATE} (one rate)")
         else:
             found += misfits(f"method.lr.{name}", rate, RATE)
-    return found + _of_metrics(resolved.get("task") or {})
+    return found + _of_metrics(resolved.get("task") or {}, (resolved.get("protocol") or {}).get("select_metric"))
 
 
-def _of_metrics(task: Mapping[str, Any]) -> list[str]:
+def _of_metrics(task: Mapping[str, Any], chosen: Any) -> list[str]:
     """Metrics that select or are reported without being recorded."""
-    recorded = task.get("metrics") or []
-    return [
+    recorded = [*(task.get("metrics") or []), *(["mean"] if task.get("mean_of") else [])]
+    wrong = chosen is not None and chosen not in recorded
+    found = [f"protocol.select_metric={chosen!r}: allowed: one of {', '.join(map(str, recorded))}"] if wrong else []
+    return found + [
         f"task.{block}.{name}={metric!r}: allowed: one of task.metrics, {', '.join(map(str, recorded))}"
         for block in ("select_metric", "report_metric")
         for name, metric in (task.get(block) or {}).items()

@@ -13,6 +13,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ from conf.capabilities import capabilities
 from conf.check import missing_groups
 from conf.check import problems as outside_ranges
 from tasks.config import length_for, steps_for
+from tasks.splits import trained_rows
 
 CONF = Path(__file__).resolve().parent
 ANY_MODEL = ("hub", "hub_llama", "hub_t5", "hub_encoder")  # YAMLs of no model: it has a name of its own
@@ -31,6 +33,7 @@ RECIPE_KEYS = (
     "schedule.factor_per_epoch", "optimizer.name", "optimizer.betas", "optimizer.eps", "optimizer.eps_first",
     "optimizer.weight_decay", "optimizer.decay_rate",
 )  # fmt: skip
+TABLES = ("task.columns", "task.templates", "task.prepare", "task.label_words")  # a recipe may add a protocol's own
 DOCUMENTATION = (
     "defaults_by_fidelity", "defaults_by_family", "choices", "lengths", "ranges", "space", "about", "recipe",
 )  # fmt: skip
@@ -217,7 +220,7 @@ def follow_recipe(config: dict[str, Any]) -> None:
     """Fill what nobody chose with what the protocol's recipe says for this method, task, backbone and fidelity.
 
     The recipe is a list of `{when, set}`; `when` has shell patterns (or lists of them), `set` dotted keys. The first
-    entry that fits and has a key gives it. A key that the method does not have is left out.
+    entry that fits and has a key gives it. A key that the method does not have is left out; a task's tables take more.
     """
     backbone = config["backbone"]
     facts = {
@@ -235,8 +238,8 @@ def follow_recipe(config: dict[str, Any]) -> None:
             holder = get(config, parent)
             if (
                 isinstance(holder, dict)
-                and (last in holder or parent.startswith("runner"))
-                and holder.get(last) is None
+                and (last in holder or parent.startswith("runner") or parent in TABLES)
+                and holder.get(last) in (None, [])
             ):
                 holder[last] = deepcopy(value)
 
@@ -262,10 +265,13 @@ def _fill_runner(config: dict[str, Any]) -> None:
     if isinstance(steps, Mapping):
         steps = steps_for((task.get("rows") or {}).get("train", 0), dict(steps))
     schedule = runner.setdefault("schedule", {})
+    batch = get(runner, "batch_size") or protocol.get("batch_size") or 32
+    epochs = protocol.get("epochs")
+    epoch = _epoch(task, protocol, batch) if isinstance(epochs, int) and epochs > 0 else None
     wanted = {
-        "max_steps": steps,
-        "batch_size": protocol.get("batch_size") or 32,
-        "eval_every": protocol.get("eval_every") or 1000,
+        "max_steps": epoch * epochs if epoch else steps,
+        "batch_size": batch,
+        "eval_every": protocol.get("eval_every") or epoch or 1000,
         "schedule.warmup_steps": protocol.get("warmup_steps", 500),
     }
     schema = _over(_schemas()["runner"], {})
@@ -283,6 +289,15 @@ def _fill_runner(config: dict[str, Any]) -> None:
         method["max_source_length"] = length_for(
             task["name"], task.get("max_source_length"), protocol.get("max_source_length")
         )
+
+
+def _epoch(task: Mapping[str, Any], protocol: Mapping[str, Any], batch: Any) -> int | None:
+    """Steps of one pass over the published training rows, the last batch of it whatever its size."""
+    try:
+        rows = trained_rows(SimpleNamespace(**task), SimpleNamespace(**protocol))  # type: ignore[arg-type]
+        return None if rows is None else -(-rows // batch)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # a value that the checks refuse next
+        return None
 
 
 def _outside_choices(group: str, values: Mapping[str, Any]) -> list[str]:

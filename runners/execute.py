@@ -43,6 +43,7 @@ from runners.verdicts import (
     budget,
     ceiling,
     constant,
+    epochs,
     invalid_answers,
     learned,
     over_budget,
@@ -432,6 +433,7 @@ class Execution:
         found += invalid_answers(self.reported.invalid)
         if capabilities(self.config.method).trains:
             found += over_budget(methods.budget_note(self.config.method, parts.tuned.backbone.facts))
+            found += epochs(self.config.protocol, self.runner, data.report["used_rows"]["train"])
         found += budget(self.runner, data.report["rows"], data.report["used_rows"])
         if self.config.released.set:
             same, text = compared("dept", self.config.released.set, self.record)

@@ -141,12 +141,13 @@ def hours_text(states: Sequence[PointState]) -> str:
 def show(plan: Plan, states: Sequence[PointState], most: int = 400) -> str:
     """The grid as a table, counts, hours, and the commands that fill it."""
     keys = plan.varying or ["method", "task"]
-    head = ["status", "run", *(key.removeprefix("method.") for key in keys), "score", "hours"]
+    head = ["status", "run", *(key.removeprefix("method.") for key in keys), "steps", "score", "hours"]
     body = [
         [
             WORDS.get(state.status, state.status),
             UNKNOWN if point.unreachable else point.run_id,
             *(_value(point, key) for key in keys),
+            _steps(point),
             "" if state.score is None else f"{100 * state.score:.1f}",
             "" if state.status in COMPLETE or state.hours is None else f"{state.hours:.2f}",
         ]
@@ -190,6 +191,11 @@ def summary(plan: Plan, states: Sequence[PointState]) -> list[str]:
         lines.append(f"in packs:          {plan.line(*more, launcher='packed')}")
         lines.append(f"two at a time:     {plan.line(*more, 'hydra.launcher.n_jobs=2', launcher='joblib')}")
     return lines
+
+
+def _steps(point: Point) -> str:
+    trains = capabilities(point.config.method).trains and not point.config.released.path
+    return f"{point.config.runner.max_steps:,}" if trains and point.config.runner.max_steps else ""
 
 
 def _value(point: Point, key: str) -> str:

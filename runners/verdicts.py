@@ -121,6 +121,19 @@ def over_budget(note: str | None) -> list[Verdict]:
     return [verdict("over_budget", "note", note)] if note else []
 
 
+def epochs(protocol: Any, runner: Any, examples: int) -> list[Verdict]:
+    """A run whose steps are not its protocol's epochs says how many it had (answers apart, own rows, steps chosen)."""
+    batches = math.ceil(examples / runner.batch_size)
+    if not protocol.epochs or not examples or runner.max_steps == protocol.epochs * batches:
+        return []
+    passes = runner.max_steps / batches
+    text = (
+        f"{runner.max_steps:,} steps of {runner.batch_size} are {passes:.1f} epochs of the {examples:,} training "
+        f"examples; protocol={protocol.name} has {protocol.epochs} (runner.max_steps={protocol.epochs * batches})"
+    )
+    return [verdict("epochs", "note", text, epochs=passes)]
+
+
 def budget(runner: Any, rows: dict[str, int], used: dict[str, int]) -> list[Verdict]:
     """A run under caps says which: its score is no reproduction of anything."""
     cut = [f"{used[role]:,} of {rows[role]:,} {role} rows" for role in rows if used.get(role, rows[role]) < rows[role]]
@@ -128,5 +141,6 @@ def budget(runner: Any, rows: dict[str, int], used: dict[str, int]) -> list[Verd
         cut.append(f"sources of at most {runner.max_source_length} tokens")
     if not cut:
         return []
+    cut.append(f"{runner.schedule.name} schedule" + ("" if runner.backbone_dropout else ", the model's dropout off"))
     text = f"a small budget (runner={runner.name}): {runner.max_steps} steps of {runner.batch_size}, {', '.join(cut)}"
     return [verdict("small_budget", "note", text)]

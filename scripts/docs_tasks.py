@@ -71,12 +71,20 @@ def task_row(task: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def said(protocol: dict[str, Any], key: str) -> str:
+    """A value of a protocol, or those that its recipe has for one task or another, the general one first."""
+    entries = [entry["set"].get(f"protocol.{key}") for entry in reversed(protocol.get("recipe") or [])]
+    values = [protocol.get(key)] if protocol.get(key) is not None else [v for v in entries if v is not None]
+    return " or ".join(dict.fromkeys(str(value) for value in values))
+
+
 def protocol_row(protocol: dict[str, Any]) -> str:
     """One line of the table of protocols."""
-    steps = ", ".join(f"{rule} {n:,}" for rule, n in protocol["steps"].items())
+    epochs = said(protocol, "epochs")
+    steps = f"{epochs} epochs" if epochs else ", ".join(f"{rule} {n:,}" for rule, n in protocol["steps"].items())
     few = f"{protocol['k_shot']} {protocol['few_shot']}" if protocol.get("k_shot") else "all rows"
     cells = [
-        f"`{protocol['name']}`", protocol["label_words"], protocol["scoring"], protocol["split"], few, steps,
+        f"`{protocol['name']}`", said(protocol, "label_words"), protocol["scoring"], protocol["split"], few, steps,
         protocol["about"].strip(),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"

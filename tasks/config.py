@@ -98,13 +98,17 @@ class ProtocolConfig:
 
     Attributes:
         style: which of a task's templates is read (falls back to ``default``).
-        label_words: which words answer (``digits``, ``words``, ``lester``; ``cloze``: a choice's own text).
+        source_name: what stands in front of every source, ``{name}`` is the task's name without its suite (ATTEMPT's
+            ``add_prefix``); ``None`` = nothing.
+        label_words: which words answer (``digits``, ``words``, ``lester``, ``residual_pt``; ``cloze``: a choice's own
+            text).
         split: recipe, one of ``carved | dept | official | dev | lmbff`` (tasks/splits.py).
         split_seed: seed of the permutation; fixed, apart from the training seed. ``split_order``: ``numpy`` shuffles
             as datasets does, ``None`` as torch.
         carve: rows carved from the training split; ``carve_share``: at most this share of it.
         select_split / report_split: the roles that choose the checkpoint and fill the table; a task without
             ``test`` rows under this recipe is reported on ``validation``.
+        select_metric: the metric that selects, whatever the task says (``mean``: that of its ``mean_of``).
         scoring: ``rank`` (log-probability of each label) or ``generate`` (greedy, string match).
         rank_per: ``None`` ranks by the whole log-probability; ``character`` divides it by the answer's characters.
         answer_eos: whether answers end with EOS, in training and in the ranking; ``None`` = as the backbone says.
@@ -123,6 +127,9 @@ class ProtocolConfig:
         invalid_output: an answer outside the labels counts in F1 as the ``opposite`` class of the reference
             (author code) or as no class at all (``wrong``); an unreadable number as -1 or as the middle of the scale.
         steps: optimiser steps by published train rows (see ``steps_for``); ``None`` = the run says.
+        epochs: passes over the published training rows under this split: they set the steps, and a checkpoint is scored
+            after each; ``steps`` stand where a task says no row count. ``epoch_rows``: training examples of one pass
+            where they are not those rows (WSC's true ones).
         max_source_length: ``<suite>/<task>``, ``<suite>`` or ``default`` -> tokens; it goes before a task's own.
         whole_length: tokens to which [prompt; source] is cut as one, the end lost (Residual Prompt Tuning's code).
         recipe: what the protocol sets where nobody chose: a list of ``{when, set}``; ``when`` has patterns for
@@ -134,6 +141,7 @@ class ProtocolConfig:
     version: int = ranged(1, "integer >= 1")
     about: str = ""
     style: str = "default"
+    source_name: str | None = None
     label_words: str = "digits"
     split: str = ranged("carved", "one of carved, dept, official, dev, lmbff, whole")
     split_seed: int = ranged(42, SEED)
@@ -142,6 +150,7 @@ class ProtocolConfig:
     carve_share: float = ranged(0.1, "number > 0 < 1")
     select_split: str = ranged("validation", "one of validation, test")
     report_split: str = ranged("test", "one of validation, test")
+    select_metric: str | None = None
     scoring: str = ranged("rank", "one of rank, generate")
     rank_per: str | None = ranged(None, "one of character")
     answer_eos: bool | None = None
@@ -156,6 +165,8 @@ class ProtocolConfig:
     repeat_option: bool | None = None
     invalid_output: str | None = ranged(None, "one of opposite, wrong")
     steps: StepsConfig = field(default_factory=StepsConfig)
+    epochs: int | None = ranged(None, "integer >= 1")
+    epoch_rows: int | None = ranged(None, "integer >= 1")
     eval_every: int | None = ranged(None, "integer >= 1")
     batch_size: int | None = ranged(None, "integer >= 1")
     warmup_steps: int | None = ranged(None, "integer >= 0")
@@ -208,6 +219,7 @@ def steps_for(train_rows: int, steps: Mapping[str, int | None]) -> int | None:
 def metric_of(task: TaskConfig, protocol: ProtocolConfig, purpose: str) -> str:
     """The metric that selects (``purpose="select"``) or is reported (``"report"``) under a protocol."""
     table = {"select": task.select_metric, "report": task.report_metric}[purpose]
-    name = table.get(protocol.name) or table.get("default") or task.metrics[0]
+    chosen = protocol.select_metric if purpose == "select" else None
+    name = chosen or table.get(protocol.name) or table.get("default") or task.metrics[0]
     lenient = f"{name}_lenient"
     return lenient if protocol.entities == "lenient" and lenient in kind_of(task).also else name

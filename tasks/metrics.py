@@ -172,7 +172,8 @@ def score(task: TaskConfig, protocol: ProtocolConfig, predictions: Sequence[Pred
     found = {name: known[name].score(columns) for name in wanted}
     if task.mean_of:
         found["mean"] = sum(found[name] for name in task.mean_of) / len(task.mean_of)
-    return {name: found[name] for name in dict.fromkeys((*task.metrics, *kind.also))}
+    mean = ("mean",) if task.mean_of else ()
+    return {name: found[name] for name in dict.fromkeys((*task.metrics, *mean, *kind.also))}
 
 
 def sums_of(

@@ -74,6 +74,34 @@ def _held(task: TaskConfig, sizes: Sizes) -> str:
     raise DataError(f"{task.name}: neither validation nor labelled test rows, found {sizes}")
 
 
+def _carve(protocol: ProtocolConfig, n: int) -> int:
+    return max(_share(protocol, n), min(SMALLEST_CARVE, n // 3))
+
+
+def _large_carve(protocol: ProtocolConfig, n: int) -> int:
+    return max(1, _share(protocol, n))
+
+
+def _share(protocol: ProtocolConfig, n: int) -> int:
+    return min(protocol.carve, int(protocol.carve_share * n))
+
+
+def trained_rows(task: TaskConfig, protocol: ProtocolConfig) -> int | None:
+    """How many of the published rows train under a protocol, drawing none; None where no row count is published."""
+    n = task.rows.get("train")
+    if not n or protocol.split == WHOLE:
+        return None
+    if protocol.k_shot:
+        return protocol.k_shot * (1 if protocol.few_shot == "total" else len(task.labels) or 2)
+    if protocol.epoch_rows:
+        return protocol.epoch_rows
+    if protocol.split == "dept" and task.split_rule == "large":
+        return min(n - _large_carve(protocol, n), task.cap or n)
+    if protocol.split == "carved" and not {"validation", "test"} <= task.rows.keys():
+        return n - _carve(protocol, n)
+    return n
+
+
 def carved(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     """The project's default: select on rows that training never saw, report on the official evaluation rows.
 
@@ -84,9 +112,8 @@ def carved(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     if {"train", "validation", "test"} <= sizes.keys():
         return {name: Part(name) for name in ("train", "validation", "test")}
     _need(sizes, task, "train")
-    n = sizes["train"]
-    size = max(min(protocol.carve, int(protocol.carve_share * n)), min(SMALLEST_CARVE, n // 3))
-    order = permutation(n, protocol.split_seed)
+    size = _carve(protocol, sizes["train"])
+    order = permutation(sizes["train"], protocol.split_seed)
     return {
         "train": Part("train", sorted(order[size:])),
         "validation": Part("train", sorted(order[:size])),
@@ -112,7 +139,7 @@ def dept(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
     if task.split_rule == "large":
         _need(sizes, task, task.dev_split)
         order = permutation(sizes["train"], protocol.split_seed, protocol.split_order)
-        size = max(1, min(protocol.carve, int(protocol.carve_share * len(order))))
+        size = _large_carve(protocol, len(order))
         rest = order[size:]
         return {
             "train": Part("train", rest[: task.cap] if task.cap else rest),

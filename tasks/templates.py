@@ -93,6 +93,7 @@ class Template:
         self.traits = traits_of(family)
         self.text = self._text(style) if self.traits.writes else ""
         self.parts = styled(task.segments, style, "segments", task) if self._has_segments() else ()
+        self.name = f"{(protocol.source_name or '').format(name=task.name.partition('/')[2])} ".lstrip()
         cue = task.decoder_cue if protocol.decoder_cue is None else protocol.decoder_cue
         self.suffix = f" {cue}" if self.traits.continues and cue else ""
         self.answers_apart = (
@@ -145,7 +146,7 @@ class Template:
         """The text-to-text input, the decoder's cue at its end."""
         if not self.traits.writes:
             return ""
-        text = self.text.format(**fields)
+        text = self.name + self.text.format(**fields)
         return text.rstrip() + self.suffix if self.suffix else text
 
     def segments(self, fields: Row) -> tuple[tuple[str, str | None], ...]:
