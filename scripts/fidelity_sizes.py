@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
-STEPS, Z_LOSS, LENGTH = (1, 10, 100), 1e-4, 20
+STEPS, Z_LOSS, LENGTH = (1, 10), 1e-4, 20
 
 
 def rows_of(data: Path, task: str, split: str) -> list[dict[str, Any]]:

@@ -301,3 +301,26 @@ def test_fidelity_residual_prompts_average_the_two_scores_of_cb() -> None:
     for task, wanted in (("superglue/cb", "mean"), ("superglue/record", "mean"), ("superglue/multirc", "accuracy")):
         config = chosen("method=residual_pt", "protocol=residual_pt", f"task={task}")
         assert metric_of(config.task, config.protocol, "select") == wanted
+
+
+def test_fidelity_sizes_on_the_page_are_what_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts import fidelity_sizes as sizes
+
+    for measure in (sizes.residual, sizes.attempt, sizes.macro_f1):
+        measure(shared_data())
+    said = capsys.readouterr().out
+    page = " ".join((sizes.ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8").split())
+    for counted, stands in (
+        ("100 of 259 (38.6%)", "100 of the 259 true training rows (38.6%)"),
+        ("70 of 259 (27.0%)", "on 70 (27.0%)"),
+        ("25 of 64", "25 of the 64 rows"),
+        ("as 'not_entail'", "as `not_entail`"),
+        ("as 'not_equi'", "as `not_equi`"),
+        ("316 of 1,817 (17.4%)", "316 of SQuAD's 1,817 rows at hand (17.4%)"),
+        ("0 of 474", "none of HotpotQA's 474"),
+        ("27 of 1,817 (1.5%)", "1.5% of SQuAD's"),
+        ("8 of 474 (1.7%)", "1.7% of HotpotQA's"),
+        ("99.4 over three classes, 74.5", "74.5 for 99.4"),
+        ("99.0 over three classes, 74.2", "74.2 for 99.0"),
+    ):
+        assert counted in said and stands in page, (counted, stands)
