@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from backbones.batch import Batch
+from runners.ahead import Ahead, collated
 from runners.config import RunnerConfig
 from runners.progress import bar
 from runners.stopping import Stopped
@@ -70,6 +72,14 @@ class Answer(NamedTuple):
 
     prediction: Any
     scores: dict[str, float] | None = None
+
+
+class Asked(NamedTuple):
+    """Some examples: as text, as token ids, and as one batch on the host."""
+
+    examples: list[Example]
+    encoded: list[Encoded]
+    batch: Batch
 
 
 class IncompleteEvaluation(RuntimeError):
@@ -187,21 +197,31 @@ class Evaluator:
         self.tuned.eval()
         with (
             torch.inference_mode(),
+            Ahead[int, Asked](lambda number: self.asked(split, batches[number])) as ahead,
             bar(f"score {split.name}", len(batches), unit="batch", main=self.workers.main, leave=False) as shown,
         ):
-            for indices in batches:
+            for number, indices in enumerate(batches):
                 if self.stopping():
                     break
-                answers += zip(indices, self.answer(split, indices), strict=True)
+                following = number + 1 if number + 1 < len(batches) else None
+                answers += zip(indices, self.answered(ahead.take(number, following)), strict=True)
                 shown.update()
         return answers
 
     def answer(self, split: Split, indices: Sequence[int]) -> list[Answer]:
         """Answers to some examples of a split, in the order of `indices`."""
+        return self.answered(self.asked(split, indices))
+
+    def asked(self, split: Split, indices: Sequence[int]) -> Asked:
+        """Some examples of a split as tensors of the host; it follows from the arguments alone."""
         examples = [split.examples[i] for i in indices]
         encoded = [split.encoded[i] for i in indices]
-        backbone = self.tuned.backbone
-        batch = backbone.collate(encoded, candidates=self.how == "rank").to(self.workers.device)
+        batch = collated(self.tuned.backbone, encoded, self.workers.device, candidates=self.how == "rank")
+        return Asked(examples, encoded, batch)
+
+    def answered(self, asked: Asked) -> list[Answer]:
+        """Answers to examples, in their order."""
+        examples, encoded, batch = asked.examples, asked.encoded, asked.batch.to(self.workers.device)
         if self.how == "rank":
             return self._chosen(per_unit(self.tuned.rank(batch).cpu(), examples, self.protocol.rank_per), examples)
         if self.how == "classify":

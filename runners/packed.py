@@ -10,17 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from backbones.batch import Batch
 from backbones.tuned import Tuned
 from conf.compose import name_run
 from conf.packing import pack_key
 from conf.paths import ledger_of
 from conf.plan import Point
+from runners.ahead import Ahead, collated
 from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
 from runners.execute import memory_is_full, out_of_memory
@@ -31,10 +34,10 @@ from runners.outcome import Outcome
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member, SharedData
 from runners.packed_scores import PackEvaluator
+from runners.passes import Mean, mean_loss
 from runners.progress import bar, say
 from runners.session import restore_rng, rng_state
 from runners.stopping import Stopped, StopSignal
-from runners.train import mean_loss
 from runners.workers import Workers, reset
 
 MOST = 16  # runs of a pack whose size nobody gave
@@ -44,6 +47,21 @@ ENDED_ALL = ("interrupted", "stopped")
 
 class TooLarge(RuntimeError):
     """A shared pass does not fit into memory; what was trained is in the checkpoints."""
+
+
+Places = tuple[tuple[int, int], ...]  # (a member's place, its step), by member
+
+
+@dataclass
+class Shared:
+    """A step of a pack on the host: rows of each member's batch, how its losses are averaged, and the passes.
+
+    Each pass has the rows of every member that is in it, and the tensors of all.
+    """
+
+    rows: dict[int, int]
+    means: dict[int, Mean]
+    pieces: list[tuple[dict[int, list[int]], Batch]]
 
 
 class Pack:
@@ -167,7 +185,7 @@ class Pack:
         longest = sorted(range(len(train.encoded)), key=train.lengths.__getitem__)[-(member.runner.batch_size or 32) :]
         reset_peak(self.workers.device)
         start = peak_memory(self.workers.device)
-        self._guarded(lambda: self._gradients({0: member}, {0: longest}))
+        self._guarded(lambda: self._gradients(self._shared({0: longest})))
         bytes_per_run = max(1, peak_memory(self.workers.device) - start)
         for parameter in self.inputs.parameters():
             parameter.grad = None
@@ -184,13 +202,13 @@ class Pack:
 
     def _train(self) -> None:
         total = max(member.session.total for member in self._running()) if self._running() else 0
-        with bar(f"pack of {len(self._running())}", total) as shown:
+        with Ahead(self._batch) as ahead, bar(f"pack of {len(self._running())}", total) as shown:
             while self._running():
                 self._evaluate()
                 self._end_finished()
                 if not self._running():
                     return
-                self._step()
+                self._step(ahead)
                 shown.update()
                 stopping = self.stop.came
                 for member in self._running():
@@ -238,28 +256,41 @@ class Pack:
             own = {name: found[index] for name, found in scores.items()}
             self._attempt(member, partial(member.end, own, self.loaded))
 
-    def _step(self) -> None:
+    def _step(self, ahead: Ahead[Places, Shared]) -> None:
         """One optimiser step of every member from one shared pass (or a few, with micro-batches)."""
         begun = time.monotonic()
         running = self._active()
-        batches = {i: m.session.indices() for i, m in running.items()}
-        losses = self._guarded(lambda: self._gradients(running, batches))
+        now = tuple((i, m.session.step) for i, m in running.items())
+        following = tuple((i, step + 1) for i, step in now)
+        batch = self._guarded(lambda: ahead.take(now, following))
+        losses = self._guarded(lambda: self._gradients(batch))
         seconds = (time.monotonic() - begun) / len(running)
         for index, member in running.items():
-            self._attempt(member, partial(member.update, losses[index], len(batches[index]), seconds))
+            self._attempt(member, partial(member.update, losses[index], batch.rows[index], seconds))
 
-    def _gradients(self, running: dict[int, Member], batches: dict[int, list[int]]) -> dict[int, torch.Tensor]:
-        """Leave each member's gradient in its own tensors; the mean loss per target token of each member."""
-        backbone, how = self.tuned.backbone, self.evaluator.how
-        device = self.workers.device
-        self.tuned.train()
-        train = {i: m.parts.splits["train"] for i, m in running.items()}
-        means = {i: mean_loss(train[i], batches[i], how, m.runner.mean_rows) for i, m in running.items()}
-        losses = {i: torch.zeros((), device=device) for i in running}
+    def _batch(self, places: Places) -> Shared:
+        """The batch of every member at its step; what the next one has, unless a member leaves."""
+        return self._shared({i: self.members[i].session.order.batch(step) for i, step in places})
+
+    def _shared(self, batches: dict[int, list[int]]) -> Shared:
+        """Shared passes of some members' batches, on the host."""
+        how, device = self.evaluator.how, self.workers.device
+        train = {i: self.members[i].parts.splits["train"] for i in batches}
+        means = {i: mean_loss(train[i], rows, how, self.members[i].runner.mean_rows) for i, rows in batches.items()}
+        made = []
         for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
-            batch = backbone.collate([train[i].encoded[j] for i, piece in here.items() for j in piece]).to(device)
+            rows = [train[i].encoded[j] for i, piece in here.items() for j in piece]
+            made.append((here, collated(self.tuned.backbone, rows, device)))
+        return Shared({i: len(rows) for i, rows in batches.items()}, means, made)
+
+    def _gradients(self, shared: Shared) -> dict[int, torch.Tensor]:
+        """Leave each member's gradient in its own tensors; the mean loss per target token of each member."""
+        self.tuned.train()
+        means = shared.means
+        losses = {i: torch.zeros((), device=self.workers.device) for i in shared.rows}
+        for here, batch in shared.pieces:
             self.inputs.use(list(here), [len(piece) for piece in here.values()])
-            rows, _ = self.tuned.losses(batch)
+            rows, _ = self.tuned.losses(batch.to(self.workers.device))
             blocks = rows.float().split([len(piece) for piece in here.values()])
             parts = [means[i](block, here[i]) for i, block in zip(here, blocks, strict=True)]
             torch.stack(parts).sum().backward()
@@ -271,7 +302,7 @@ class Pack:
         self, batches: dict[int, list[int]], lengths: dict[int, Sequence[int]]
     ) -> Iterator[dict[int, list[int]]]:
         """Each shared pass: the rows that every member has in it. Rows of all members are cut for length together."""
-        micro = next(iter(self._active().values())).runner.micro_batch
+        micro = self.members[0].runner.micro_batch
         rows = [(i, j) for i, batch in batches.items() for j in batch]
         if micro != "auto":
             pieces = {i: micro_batches(batch, None if micro is None else int(micro)) for i, batch in batches.items()}

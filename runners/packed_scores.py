@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from runners.evaluate import Evaluation, Evaluator, Split
+from runners.ahead import Ahead
+from runners.evaluate import Asked, Evaluation, Evaluator, Split
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member
 from runners.progress import bar
@@ -52,6 +53,7 @@ class PackEvaluator(Evaluator):
         self.tuned.eval()
         with (
             torch.inference_mode(),
+            Ahead[int, Asked](lambda start: self.asked(split, order[start : start + step] * count)) as ahead,
             bar(f"score {split.name} x {count}", -(-size // step), unit="batch", leave=False) as shown,
         ):
             for start in range(0, size, step):
@@ -59,7 +61,8 @@ class PackEvaluator(Evaluator):
                     raise Stopped(f"stopped while scoring {split.name}; the same command goes on from there")
                 chosen = order[start : start + step]
                 self.inputs.use(members, [len(chosen)] * count)
-                given = self.answer(split, chosen * count)  # the same rows once per member
+                following = start + step if start + step < size else None
+                given = self.answered(ahead.take(start, following))  # the same rows once per member
                 for place, member in enumerate(members):
                     for offset, i in enumerate(chosen):
                         answers[member][i] = given[place * len(chosen) + offset]

@@ -3,87 +3,52 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
-from runners.cut import Cut, cut_for
+from runners.ahead import Ahead
+from runners.cut import cut_for
 from runners.evaluate import Evaluator, Split
-from runners.order import share
+from runners.passes import Passes, passes
 from runners.progress import bar, say
 from runners.session import Session, rng_state
 from runners.stopping import Stopped, StopSignal
 from runners.workers import Workers
-from tasks.encode import Encoded
-
-
-def target_tokens(encoded: Encoded, how: str) -> int:
-    """What the loss of an example is averaged over: target tokens, tagged words, or the one class."""
-    if how == "tag":
-        return len(encoded.word_starts)
-    return 1 if how == "classify" else len(encoded.target)
-
-
-def mean_loss(
-    train: Split, indices: Sequence[int], how: str, rows: int | None
-) -> Callable[[torch.Tensor, Sequence[int]], torch.Tensor]:
-    """(summed losses of some examples, their indices) -> their part in the mean loss of the global batch.
-
-    The mean is over the batch's target tokens; with `rows`, over groups of so many examples of each group's mean over
-    its tokens, as a trainer that accumulates gradients over such groups takes it.
-    """
-    if rows is None:
-        total = max(1, sum(target_tokens(train.encoded[i], how) for i in indices))
-        return lambda losses, piece: losses.sum() / total
-    groups = [indices[start : start + rows] for start in range(0, len(indices), rows)]
-    weights: dict[int, float] = {}
-    for group in groups:
-        tokens = max(1, sum(target_tokens(train.encoded[i], how) for i in group))
-        weights |= dict.fromkeys(group, 1.0 / (tokens * len(groups)))
-    return lambda losses, piece: losses @ losses.new_tensor([weights[i] for i in piece])
 
 
 def gradients(
-    tuned: Any,
-    train: Split,
-    indices: Sequence[int],
-    how: str,
-    workers: Workers,
-    cut: Cut,
-    stop: bool = False,
-    mean_rows: int | None = None,
-) -> tuple[torch.Tensor, bool]:
+    tuned: Any, take: Callable[[], Passes], workers: Workers, stop: bool = False
+) -> tuple[torch.Tensor, int, bool]:
     """Leave the gradient of the global batch's mean loss in the trained tensors.
 
     The mean is over all target tokens of the global batch (as the papers' trainers take it), so neither the number of
     processes nor the micro-batches change it.
 
     Args:
-        cut: how this process's part of the batch becomes passes (runners/cut.py).
-        mean_rows: rows per mean (`mean_loss`).
+        take: gives this process's part of the batch.
 
     Returns:
-        That loss, and whether any process was told to stop (`stop` on one of them).
+        That loss, the rows of the global batch, and whether any process was told to stop (`stop` on one of them).
     """
-    error, loss = None, torch.zeros((), device=workers.device)
+    error, loss, rows = None, torch.zeros((), device=workers.device), 0
     try:
-        loss = _backward(tuned, train, indices, how, workers, cut, mean_rows)
+        batch = take()
+        loss, rows = _backward(tuned, batch, workers), batch.rows
     except Exception as caught:  # told to the other processes, which would wait for this one's gradients
         error = caught
-    return workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
+    loss, stopped = workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
+    return loss, rows, stopped
 
 
-def _backward(
-    tuned: Any, train: Split, indices: Sequence[int], how: str, workers: Workers, cut: Cut, mean_rows: int | None
-) -> torch.Tensor:
+def _backward(tuned: Any, batch: Passes, workers: Workers) -> torch.Tensor:
     """Forward and backward of this process's part of a global batch; its part of the mean loss."""
-    averaged = mean_loss(train, indices, how, mean_rows)
     loss = torch.zeros((), device=workers.device)
-    for piece in cut(share(indices, workers.rank, workers.count)):
-        batch = tuned.backbone.collate([train.encoded[i] for i in piece]).to(workers.device)
-        losses, _ = tuned.losses(batch)
-        part = averaged(losses.float(), piece)
+    for rows, tensors in batch.pieces:
+        losses, _ = tuned.losses(tensors.to(workers.device))
+        part = batch.mean(losses.float(), rows)
         part.backward()
         loss += part.detach()
     return loss
@@ -122,8 +87,14 @@ def train(
     workers, runner = evaluator.workers, session.runner
     cut = cut_for(runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, train_split.lengths, workers.device)
     evaluator.stopping = lambda: stop.came
+
+    def batch(step: int) -> Passes:
+        rows = session.order.batch(step)
+        return passes(tuned.backbone, train_split, rows, evaluator.how, workers, cut, runner.mean_rows)
+
     with (
         stop.deferred(),
+        Ahead(batch) as ahead,
         bar(label, session.total, session.step, main=workers.main) as shown,
     ):
         while True:
@@ -141,11 +112,9 @@ def train(
                 break
             tuned.train()
             begun = time.monotonic()
-            indices = session.indices()
-            loss, stopped = gradients(
-                tuned, train_split, indices, evaluator.how, workers, cut, stop.came, runner.mean_rows
-            )
-            session.update(loss, len(indices), time.monotonic() - begun)
+            following = session.step + 1 if session.step + 1 < session.total else None
+            loss, rows, stopped = gradients(tuned, partial(ahead.take, session.step, following), workers, stop.came)
+            session.update(loss, rows, time.monotonic() - begun)
             shown.update()
             shown.set_postfix(_postfix(session, metric), refresh=False)
             if session.step % runner.log_every == 0:

@@ -228,6 +228,7 @@ def one_batch(config: Any) -> str:
     from runners.assemble import assemble, load_data
     from runners.cut import cut_for
     from runners.evaluate import Evaluator
+    from runners.passes import passes
     from runners.train import gradients
     from runners.workers import Workers, reset
 
@@ -247,7 +248,8 @@ def one_batch(config: Any) -> str:
         train = parts.splits["train"]
         parts.tuned.train()
         cut = cut_for(None, parts.tuned.backbone, 0, train.lengths, workers.device)
-        loss, _ = gradients(parts.tuned, train, range(len(train.examples)), evaluator.how, workers, cut)
+        batch = passes(parts.tuned.backbone, train, range(len(train.examples)), evaluator.how, workers, cut)
+        loss, _, _ = gradients(parts.tuned, lambda: batch, workers)
         if not bool(loss.isfinite()):
             raise ValueError(f"the first loss is {float(loss)}")
     evaluator(parts.splits[config.protocol.report_split])

@@ -16,12 +16,12 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
 from scripts.benches import BENCH
+from scripts.benches.steps import timed_steps
 
 ARMS = ("ours", "plain", "tuned")
 BATCH = 16
@@ -189,28 +189,11 @@ class Arm:
 
     def ours(self, batches: list[list[int]]) -> tuple[list[float], float, list[list[int]]]:
         """The runner's own step: (losses, seconds, batches that were timed); the first two warm up."""
-        from results.ledger import Ledger
-        from runners.cut import cut_for
-        from runners.meters import clock
-        from runners.session import Session
-        from runners.train import gradients
-
-        tuned, runner, losses, begun = self.parts.tuned, self.config.runner, [], 0.0
-        with tempfile.TemporaryDirectory() as folder:
-            run = Ledger(folder).run("bench")
-            run.folder.mkdir()
-            session = Session(run, runner, tuned.trainable(), dict(self.config.method["lr"]), self.order)
-            tuned.train()
-            cut = cut_for(
-                runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, self.train.lengths, self.workers.device
-            )
-            for number, indices in enumerate(batches):
-                if number == 2:
-                    begun = clock(self.workers.device)
-                loss, _ = gradients(tuned, self.train, indices, "rank", self.workers, cut)
-                session.update(loss, len(indices), 0.0)
-                losses.append(loss)
-            return [float(loss) for loss in losses], clock(self.workers.device) - begun, batches[2:]
+        rates = dict(self.config.method["lr"])
+        losses, seconds, _ = timed_steps(
+            self.parts.tuned, self.train, batches, self.config.runner, rates, self.workers, self.train.lengths, warm=2
+        )
+        return losses, seconds, batches[2:]
 
     def evaluator(self) -> Any:
         from runners.evaluate import Evaluator

@@ -14,11 +14,11 @@ import argparse
 import json
 import os
 import random
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 from scripts.benches import BENCH
+from scripts.benches.steps import timed_steps
 
 ARMS = {"cut": "auto", "whole": "null"}
 LENGTHS = {
@@ -74,7 +74,7 @@ def compare(options: argparse.Namespace) -> int:
     return 0 if apart <= 1e-4 else 1
 
 
-def rows(name: str, vocab: int) -> list[Any]:
+def made_up(name: str, vocab: int) -> list[Any]:
     """Made-up rows with the lengths of a set, the same for both arms."""
     from tasks.encode import Encoded
 
@@ -97,13 +97,9 @@ def measure(arm: str, backbone: str, name: str, options: argparse.Namespace) -> 
     from conf.compose import compose, typed
     from conf.paths import cache_root
     from methods import load as methods
-    from results.ledger import Ledger
     from runners.cut import cut_for
     from runners.evaluate import Split
-    from runners.meters import clock
     from runners.order import BatchOrder
-    from runners.session import Session
-    from runners.train import gradients
     from runners.workers import Workers
 
     chosen = ["method=pt", "method.prompt_length=20", "method.init=uniform", "method.lr.prompt=0.01"]
@@ -115,29 +111,17 @@ def measure(arm: str, backbone: str, name: str, options: argparse.Namespace) -> 
     frozen = load_backbone(config.backbone, device=workers.device, cache_root=cache_root(config))
     method = methods.build(config.method, frozen.facts, None, torch.Generator().manual_seed(0))
     tuned = Tuned(frozen, method).to(workers.device)
-    encoded = rows(name, frozen.facts.vocab)
+    encoded = made_up(name, frozen.facts.vocab)
     lengths = [len(e.source) + len(e.target) for e in encoded]
     order = BatchOrder(lengths, options.batch, seed=1)
-    cut = cut_for(config.runner.micro_batch, frozen, tuned.inputs.prompt_slots, lengths, workers.device)
-    split, losses, begun = Split("train", [], encoded), [], 0.0  # type: ignore[arg-type]
     batches = [order.batch(step) for step in range(WARM + options.steps)]
-    with tempfile.TemporaryDirectory() as folder:
-        run = Ledger(folder).run("bench")
-        run.folder.mkdir()
-        session = Session(run, config.runner, tuned.trainable(), dict(config.method["lr"]), order)
-        tuned.train()
-        for number, indices in enumerate(batches):
-            if number == WARM:
-                begun = clock(workers.device)
-            loss, _ = gradients(tuned, split, indices, "rank", workers, cut)
-            session.update(loss, len(indices), 0.0)
-            losses.append(loss)
-        seconds = clock(workers.device) - begun
-    pieces = [piece for indices in batches[WARM:] for piece in cut(indices)]
-    padded = sum(len(piece) * max(lengths[i] for i in piece) for piece in pieces)
+    split, rates = Split("train", [], encoded), dict(config.method["lr"])  # type: ignore[arg-type]
+    losses, seconds, passes = timed_steps(tuned, split, batches, config.runner, rates, workers, lengths, WARM)
+    cut = cut_for(config.runner.micro_batch, frozen, tuned.inputs.prompt_slots, lengths, workers.device)
+    padded = sum(len(piece) * max(lengths[i] for i in piece) for rows in batches[WARM:] for piece in cut(rows))
     return {
         "rate": sum(map(len, batches[WARM:])) / seconds,
-        "losses": [float(loss) for loss in losses],
-        "passes": len(pieces) / options.steps,
+        "losses": losses,
+        "passes": passes,
         "padded": padded / sum(lengths[i] for indices in batches[WARM:] for i in indices),
     }

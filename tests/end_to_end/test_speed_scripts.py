@@ -77,7 +77,7 @@ def test_cut_batches_of_the_papers_order_are_padded_less_and_learn_the_same() ->
 def test_made_up_rows_are_as_long_as_the_sets() -> None:
     """Means of the training rows as counted in ../shared/data: 86 (RTE) and 154 (BoolQ)."""
     for name, mean in (("rte", 86), ("boolq", 154)):
-        assert sum(len(e.source) for e in order.rows(name, 100)) / order.ROWS == pytest.approx(mean, rel=0.08)
+        assert sum(len(e.source) for e in order.made_up(name, 100)) / order.ROWS == pytest.approx(mean, rel=0.08)
 
 
 @pytest.mark.parametrize("name", sorted(bench.BENCHES))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runners.config import RunnerConfig
 from runners.cut import PassCost, cheapest_cut
 from runners.evaluate import Split
+from runners.passes import passes
 from runners.train import gradients, trained
 from runners.workers import Workers
 from tests.contract import rig
@@ -82,7 +83,10 @@ def test_a_cut_batch_has_the_gradient_of_the_whole_one(name: str) -> None:
     found = []
     for cost in (PassCost(1e9), PassCost(0.0)):
         whole.zero_grad()
-        loss, _ = gradients(whole, split, range(4), how, workers, partial(cheapest_cut, lengths=lengths, cost=cost))
+        cut = partial(cheapest_cut, lengths=lengths, cost=cost)
+        batch = partial(passes, whole.backbone, split, range(4), how, workers, cut)
+        loss, rows, _ = gradients(whole, batch, workers)
+        assert rows == 4
         found.append((float(loss), [p.grad.clone() for p in trained(whole) if p.grad is not None]))
     (one, first), (cut, second) = found
     assert len(cheapest_cut(range(4), lengths, PassCost(0.0))) > 1

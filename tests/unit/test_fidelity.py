@@ -21,7 +21,7 @@ from backbones.dropout import set_hidden_dropout
 from conf.compose import compose
 from runners.config import OptimizerConfig
 from runners.optim import build_optimizer, set_eps, set_rates
-from runners.train import mean_loss
+from runners.passes import mean_loss
 from tasks.answers import parse_answer
 from tasks.config import metric_of
 from tasks.encode import Encoded, encode
