@@ -264,6 +264,16 @@ def _unequal_caps(points: Sequence[Point]) -> list[str]:
     ]
 
 
+def labels(points: Sequence[Point]) -> dict[str, str]:
+    """Run id -> what is particular about it among these points."""
+    keys = _varying([point.chosen for point in points])
+    return {
+        p.run_id: " ".join(f"{key.removeprefix('method.')}={p.chosen[key]}" for key in keys if key in p.chosen)
+        or p.run_id
+        for p in points
+    }
+
+
 def _varying(points: Sequence[Chosen]) -> list[str]:
     """Keys whose values are not the same in all points."""
     keys = dict.fromkeys(key for point in points for key in point)

@@ -32,7 +32,7 @@ from runners.evaluate import Evaluation, Evaluator, Split
 from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
 from runners.outcome import Outcome, describe, outcome_of
-from runners.progress import say
+from runners.progress import apart, say
 from runners.released import take_released
 from runners.session import CorruptCheckpoint, NotFinite, Session
 from runners.stopping import Stopped, StopSignal
@@ -320,7 +320,7 @@ class Execution:
         mirror: Tracker = tracker(
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
-        label = f"{self.config.method['name']} {self.config.task.name}"
+        label = f"{self.config.method['name']} {self.config.task.name}{apart(self.run.id)}"
         try:
             train(
                 session, parts.tuned, parts.splits["train"], parts.splits[self.select_split], evaluator,

@@ -79,13 +79,17 @@ def launch(launcher: Launcher, points: Sequence[Point]) -> list[dict[str, Any] |
 def launched(config: DictConfig) -> dict[str, Any]:
     """One job of a launcher: its overrides are composed anew and run; never raises."""
     from runners.job import run_point
+    from runners.outcome import told
+    from runners.progress import say, share_terminal
 
+    share_terminal()
     own = [str(o).removeprefix("++") for o in HydraConfig.get().overrides.task]
     _one_gpu(int(HydraConfig.get().job.num))
     try:
         outcome = run_point(compose(own), sweep=True)
     except ConfigError as error:
         return {"status": "refused", "reason": "\n".join(error.problems)}
+    say(told(outcome, " ".join(own)))
     return dataclasses.asdict(outcome)
 
 

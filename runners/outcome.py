@@ -41,6 +41,12 @@ class Outcome:
         return f"run {self.run_id} {self.status}{score}"
 
 
+def told(outcome: Outcome, label: str) -> str:
+    """One run of several that has ended, as it is said while the others go on."""
+    reason = f"  {outcome.reason.splitlines()[0]}" if outcome.reason and outcome.status != "done" else ""
+    return f"{outcome.line}  {label}{reason}"
+
+
 def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     """The outcome that a record tells."""
     metric, split = record.get("primary_metric"), record.get("primary_split")

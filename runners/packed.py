@@ -22,7 +22,7 @@ from backbones.tuned import Tuned
 from conf.compose import name_run
 from conf.packing import pack_key
 from conf.paths import ledger_of
-from conf.plan import Point
+from conf.plan import Point, labels
 from runners.ahead import Ahead, collated
 from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
@@ -30,14 +30,15 @@ from runners.execute import memory_is_full, out_of_memory
 from runners.job import claim, place_of, run_point
 from runners.measures import peak_memory, reset_peak, resident_memory
 from runners.order import micro_batches
-from runners.outcome import Outcome
+from runners.outcome import Outcome, told
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member, SharedData
 from runners.packed_scores import PackEvaluator
 from runners.passes import Mean, mean_loss
-from runners.progress import bar, say
+from runners.progress import Board, say
 from runners.session import restore_rng, rng_state
 from runners.stopping import Stopped, StopSignal
+from runners.train import standing
 from runners.workers import Workers, reset
 
 MOST = 16  # runs of a pack whose size nobody gave
@@ -201,21 +202,30 @@ class Pack:
         return scored[index, split.name]
 
     def _train(self) -> None:
-        total = max(member.session.total for member in self._running()) if self._running() else 0
-        with Ahead(self._batch) as ahead, bar(f"pack of {len(self._running())}", total) as shown:
+        names = labels(self.points)
+        shown_runs = {i: (names[m.run.id], m.session.total, m.session.step) for i, m in self._active().items()}
+        with Ahead(self._batch) as ahead, Board(shown_runs) as shown:
             while self._running():
                 self._evaluate()
                 self._end_finished()
+                self._tell(shown, names)
                 if not self._running():
                     return
                 self._step(ahead)
-                shown.update()
+                for index, member in self._active().items():
+                    shown.update(index, standing(member.session, member.select_metric))
                 stopping = self.stop.came
                 for member in self._running():
                     if stopping or (member.session.checkpoint_is_due() and not member.session.evaluation_is_due()):
                         self._attempt(member, member.checkpoint)
                 if stopping:
                     raise Stopped("stopped between two steps; the same command goes on from there")
+
+    def _tell(self, shown: Board, names: dict[str, str]) -> None:
+        """A line for every member that has ended since the last step."""
+        for index, member in enumerate(self.members):
+            if member.outcome is not None and index in shown.bars:
+                shown.end(index, told(member.outcome, names[member.run.id]))
 
     def _evaluate(self) -> None:
         """Score the members for whom it is time, together, and keep their best tensors."""

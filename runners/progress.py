@@ -1,14 +1,16 @@
-"""How far a long loop is: a bar on a terminal, a line every half minute in a log."""
+"""How far a long loop is: a bar on a terminal, a line every half minute in a log; of runs side by side one each."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
 
 SECONDS = 30.0  # between two lines of a log
+_SHARED = False  # whether other processes write to the same terminal
 
 
 class Lines:
@@ -56,9 +58,53 @@ class Lines:
 
 def bar(label: str, total: int, start: int = 0, *, unit: str = "step", main: bool = True, **options: Any) -> Any:
     """Progress on standard error: a bar on a terminal, lines elsewhere, nothing on a process that does not write."""
-    if main and sys.stderr.isatty():
+    if main and sys.stderr.isatty() and not _SHARED:
         return tqdm(desc=label, total=total, initial=start, unit=unit, dynamic_ncols=True, **options)
     return Lines(label, total, start, unit, quiet=not main)
+
+
+def share_terminal() -> None:
+    """From now on lines and no bars: several processes side by side would draw over each other's."""
+    global _SHARED  # noqa: PLW0603 - a fact of the whole process
+    _SHARED = True
+
+
+def apart(run_id: str) -> str:
+    """What tells a run's lines from those of the others on a shared terminal."""
+    return f" (run {run_id})" if _SHARED else ""
+
+
+class Board:
+    """Runs that train together: a bar each, or a line each every half minute, and a line for each that has ended.
+
+    Args:
+        runs: key -> (what the run is called, its steps, how many of them are done).
+    """
+
+    def __init__(self, runs: Mapping[int, tuple[str, int, int]]) -> None:
+        self.bars = {
+            key: bar(label, total, start, position=place, leave=False)
+            for place, (key, (label, total, start)) in enumerate(runs.items())
+        }
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for shown in self.bars.values():
+            shown.__exit__(*error)
+
+    def update(self, key: int, values: Mapping[str, str]) -> None:
+        """One step of a run, and what stands beside it."""
+        self.bars[key].set_postfix(values, refresh=False)
+        self.bars[key].update()
+
+    def end(self, key: int, text: str) -> None:
+        """A run has ended: its bar goes, a line stays."""
+        shown = self.bars.pop(key, None)
+        if shown is not None:
+            shown.__exit__(None, None, None)
+        say(text)
 
 
 def say(text: str, main: bool = True) -> None:

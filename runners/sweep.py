@@ -21,7 +21,7 @@ from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.confirm import confirming
 from runners.job import run_point
-from runners.outcome import Outcome, outcome_of
+from runners.outcome import Outcome, outcome_of, told
 from runners.survey import LIMIT_HOURS, PointState, hours, hours_text, show, survey
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,8 +165,9 @@ def in_process(plan: Plan, points: Sequence[Point]) -> dict[str, Outcome]:
             outcome = Outcome("interrupted", point.run_id, reason="interrupted")
         outcomes[point.run_id] = outcome
         give_back()
-        if rank == 0 and outcome.status != "done":
-            print(f"  {outcome.reason}", file=sys.stderr, flush=True)
+        if rank == 0:
+            said = outcome.reason if outcome.status != "done" and outcome.reason else outcome.line
+            print(f"  {said}", file=sys.stderr, flush=True)
         if outcome.status in ENDED_ALL or (outcome.status in ("failed", "refused") and point.config.fail_fast):
             break
     return outcomes
@@ -216,9 +217,8 @@ def _sum_up(plan: Plan, outcomes: dict[str, Outcome], quiet: bool) -> int:
     if not quiet:
         for point in plan.points:
             outcome = outcomes.get(point.run_id) or Outcome("interrupted", point.run_id)
-            reason = f"  {outcome.reason.splitlines()[0]}" if outcome.reason and outcome.status != "done" else ""
-            line = outcome.line if point.run_id in outcomes else f"run {point.run_id} not run"
-            print(f"{line}  {plan.label(point)}{reason}")
+            named = plan.label(point)
+            print(told(outcome, named) if point.run_id in outcomes else f"run {point.run_id} not run  {named}")
         for line in best_points(plan):
             print(line)
         if any(status != "done" for status in statuses):

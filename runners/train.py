@@ -116,7 +116,7 @@ def train(
             loss, rows, stopped = gradients(tuned, partial(ahead.take, session.step, following), workers, stop.came)
             session.update(loss, rows, time.monotonic() - begun)
             shown.update()
-            shown.set_postfix(_postfix(session, metric), refresh=False)
+            shown.set_postfix(standing(session, metric), refresh=False)
             if session.step % runner.log_every == 0:
                 log({"loss": session.newest}, session.step)
             if stopped or (session.checkpoint_is_due() and not session.evaluation_is_due()):
@@ -140,7 +140,8 @@ def _checkpoint(session: Session, workers: Workers, beat: Callable[[], None]) ->
     workers.jointly(write)
 
 
-def _postfix(session: Session, metric: str) -> dict[str, str]:
+def standing(session: Session, metric: str) -> dict[str, str]:
+    """What stands beside a run's steps: loss, speed, and the selecting metric, once there is one."""
     values = {"loss": f"{session.newest:.3f}", "ex/s": f"{session.examples / max(session.train_seconds, 1e-9):.1f}"}
     if session.last is not None:
         values[metric] = f"{100 * session.last:.1f}"

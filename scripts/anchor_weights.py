@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,10 +88,46 @@ def stored() -> list[dict[str, Any]]:
     return [json.loads(line) for line in STORE.read_text().splitlines()] if STORE.exists() else []
 
 
-def fill(wanted: Sequence[tuple[str, int]]) -> None:
+def wanted(seeds: int) -> list[tuple[str, int]]:
+    """The scorings of so many seeds: one and two units of noise, the 8-bit control, the weights as they are."""
+    if not seeds:
+        return []
+    return [("as is", 0), *(("1", seed + 1) for seed in range(seeds)), ("q8", 0), *(("2", s + 1) for s in range(seeds))]
+
+
+def told() -> list[str]:
+    """What the scorings say: accuracy by kind of weights, and the change with its 95% interval over rows and seeds."""
+    rows = stored()
+    base = next((row["right"] for row in rows if row["weights"] == "as is"), None)
+    if base is None:
+        return ["no scoring is kept: python scripts/anchor.py weights seeds=4"]
+    there = np.array([int(c) for c in base])
+    said = [f"weights as they are: {100 * there.mean():.1f} on {len(there):,} rows"]
+    names = {
+        "q8": "rounded to 8 bits",
+        "1": "noise as large as the rounding to 4 bits",
+        "2": "noise of twice its variance",
+    }
+    for kind, name in names.items():
+        found = np.array([[int(c) for c in row["right"]] for row in rows if row["weights"] == kind])
+        if not len(found):
+            continue
+        change = found - there
+        by_row, by_seed = change.mean(0), change.mean(1)
+        # rows and seeds are both drawn: the sum of the two variances is on the safe side
+        variance = by_row.var(ddof=1) / len(there) + (by_seed.var(ddof=1) / len(by_seed) if len(by_seed) > 1 else 0.0)
+        half = 1.96 * math.sqrt(variance)
+        said.append(
+            f"  {name}: {100 * found.mean():.1f} (seeds {len(found)}; change {100 * change.mean():+.1f} ± "
+            f"{100 * half:.1f}; {100 * (found != there).mean():.1f}% of the rows turn)"
+        )
+    return said
+
+
+def fill(scorings: Sequence[tuple[str, int]]) -> None:
     """Make the scorings that are not kept yet."""
     have = {(row["weights"], row["seed"]) for row in stored()}
-    for kind, seed in wanted:
+    for kind, seed in scorings:
         if (kind, seed) not in have:
             row = score(kind, seed)
             with STORE.open("a", encoding="utf-8") as handle:
