@@ -183,6 +183,7 @@ HOW: list[tuple[str, Callable[[list[str], World], None]]] = [
     (r"run\.py .*(-m |\+sweep|plan=true|experiment=(?!demo)|fair_8)", planned),
     (r"run\.py", values_shown),
     (r"scripts/(predict|export|evaluate)\.py", on_the_run),
+    (r"scripts/anchor\.py weights seeds", helped),
     (r"scripts/(anchor|params)\.py|-m scripts\.docs_tasks --check", as_it_stands),
     (r"-m results\.(publish|adopt|reference)", helped),
     (r"-m results\.", asked),
