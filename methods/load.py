@@ -56,6 +56,10 @@ NOT_OPTIONS = frozenset((*_IDENTITY, *_DOCUMENTATION, *_SOURCES))
 """Keys of a method's YAML that others read (the runner, the prompt initialiser, the config resolver)."""
 
 
+class NoMethod(ValueError):
+    """A file or a dotted name that holds no method, or more than one."""
+
+
 def method_class(target: str | None, path: str | None = None) -> type:
     """The class of a method.
 
@@ -64,7 +68,8 @@ def method_class(target: str | None, path: str | None = None) -> type:
         path: A Python file outside the tree; its single `Method` subclass is taken and `target` is not read.
 
     Raises:
-        ValueError: If there is no such file, module or class, or the file does not hold exactly one method.
+        NoMethod: If there is no such file, or it does not hold exactly one method.
+        ValueError: If there is no such module or class.
     """
     if path:
         return _class_in_file(Path(path).expanduser())
@@ -91,18 +96,18 @@ def method_class(target: str | None, path: str | None = None) -> type:
 def _class_in_file(path: Path) -> type:
     """The single `Method` subclass that a Python file defines."""
     if not path.is_file():
-        raise ValueError(f"method.path={path}: there is no such file. Give the path of a Python file with one method.")
+        raise NoMethod(f"method.path={path}: there is no such file. Give the path of a Python file with one method.")
     name = f"method_from_path_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"method.path={path}: not a Python file (its name must end in .py).")
+        raise NoMethod(f"method.path={path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that pickling and inspect find the class
     spec.loader.exec_module(module)
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == name]
     if len(found) != 1:
         names = ", ".join(sorted(c.__name__ for c in found)) or "none"
-        raise ValueError(f"method.path={path}: exactly one subclass of methods.base.Method is wanted, found {names}.")
+        raise NoMethod(f"method.path={path}: exactly one subclass of methods.base.Method is wanted, found {names}.")
     return found[0]
 
 

@@ -1,7 +1,8 @@
 """Hold a method to its contract on all three families: `python scripts/check_method.py methods/my_method.py`.
 
 One line for each property, with the families on which it was held; a family that the method refuses is told with
-its reason. Exit 0: all hold; 1: one is broken (its name stands in its line and in the last one); 2: no such method.
+its reason. Exit 0: all hold; 1: one is broken (its name stands in its line and in the last one), also where the method
+cannot even be made (the property `made`); 2: there is no such method, or no such option.
 Options are set as on run.py: `prompt_length=4 rank=2`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,7 @@ def subject_of(config: dict[str, Any], family: str) -> Any:
     from backbones.tuned import Tuned
     from conf.compose import compose, typed
     from methods import load
-    from runners.promises import Subject, some_sources, stirred
+    from runners.promised import Subject, some_sources, stirred
     from tasks.families import family as traits_of
 
     backbone = typed(compose(["method=pt", f"backbone={BACKBONES[family]}", "data=fixture"])).backbone
@@ -76,14 +78,22 @@ def lines(file: Path, options: Sequence[str]) -> tuple[list[str], list[str]]:
     """What to print, and the names of the broken properties.
 
     Raises:
-        ValueError: the file holds no method, or no family takes it.
+        ValueError: the file holds no method, an option is wrong, or no family takes the method.
     """
+    from conf.resolve import ConfigError
+    from methods.load import NoMethod
     from runners.promises import PROMISES, broken
 
     found: dict[str, dict[str, str]] = {}
     told = []
     for family in BACKBONES:
-        subject = subject_of(config_of(file, family, options), family)
+        try:
+            subject = subject_of(config_of(file, family, options), family)
+        except (ConfigError, NoMethod):
+            raise
+        except Exception as error:  # of the file itself, or of what its class says of itself
+            found[family] = {"made": f"{type(error).__name__}: {error}{_where(error, file)}"}
+            continue
         if isinstance(subject, list):
             told.append(f"refused     {family}: {' '.join(subject)}")
         else:
@@ -92,11 +102,22 @@ def lines(file: Path, options: Sequence[str]) -> tuple[list[str], list[str]]:
         raise ValueError("\n".join(told))
     wrong = []
     for name, (text, _) in PROMISES.items():
+        held = [family for family, what in found.items() if name == "made" or "made" not in what]
+        if not held:
+            continue  # nothing could be asked
         bad = [f"{family}: {what[name]}" for family, what in found.items() if name in what]
         wrong += [name] if bad else []
-        told.append(f"{'BROKEN' if bad else 'ok':<7} {name:<14} {text} [{', '.join(found)}]")
+        told.append(f"{'BROKEN' if bad else 'ok':<7} {name:<14} {text} [{', '.join(held)}]")
         told += [f"{'':<8}{line}" for line in bad]
     return told, wrong
+
+
+def _where(error: Exception, file: Path) -> str:
+    """The line of the method's file that an error came from."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file.resolve())
+    ]
+    return f" ({file.name}, line {lines[-1]})" if lines else ""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -113,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         told, wrong = lines(file, options)
-    except (ValueError, SyntaxError, ImportError) as error:
+    except ValueError as error:
         print(f"check_method: {error}", file=sys.stderr)
         return 2
     print("\n".join(told))

@@ -20,7 +20,7 @@ from backbones.load import load_backbone
 from backbones.tuned import Tuned
 from conf.resolve import _fill
 from methods import load
-from runners.promises import some_sources
+from runners.promised import some_sources
 from tasks.encode import Encoded
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -18,7 +18,7 @@ from conf.resolve import _fill
 from methods import load
 from methods.base import InputMethod, LayerMethod, Method, option_defaults, stacks_of
 from methods.source import Source
-from runners.promises import some_sources
+from runners.promised import some_sources
 from tests.sizes import tiny
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"

@@ -14,7 +14,8 @@ from methods import load
 from methods.base import Body, InputMethod, Method
 from methods.pt import PT
 from methods.source import Source
-from runners.promises import PROMISES, Subject, broken, stirred
+from runners.promised import PROMISES, Subject, stirred
+from runners.promises import broken
 from scripts import check_method
 from tests.contract import rig
 
@@ -191,6 +192,109 @@ class Hooked(Method):
         return None
 
 
+class Cheat(Base):
+    """Sound until `seen` is set: a cheat puts there what it should not know, (B,) or a number."""
+
+    seen: Any = None
+
+    def prompts(self, source: Source) -> Tensor:
+        made = super().prompts(source)
+        return made if self.seen is None else made * (1 + 0.1 * torch.as_tensor(self.seen).float().view(-1, 1, 1))
+
+    def peek(self, body: Any, question: str, read: Any) -> None:
+        """Look at every batch that a question is asked with."""
+        plain = getattr(body, question)
+
+        def asked(batch: Any, *more: Any) -> Any:
+            self.seen = read(batch)
+            try:
+                return plain(batch, *more)
+            finally:
+                self.seen = None
+
+        setattr(body, question, asked)
+
+
+class PeeksInTraining(Cheat):
+    """Reads the answer when it is trained, and never when it is scored."""
+
+    def attach(self, body: Any) -> InputMethod | None:
+        def read(batch: Any) -> Any:
+            if not self.training:
+                return None
+            return batch.labels if batch.target is None else batch.target.float().mean(1) / 50
+
+        self.peek(body, "losses", read)
+        return self
+
+
+class PeeksInEvaluation(Cheat):
+    """Reads the candidates (an encoder: the label) when it is scored, and never when it is trained."""
+
+    def attach(self, body: Any) -> InputMethod | None:
+        if body.facts.traits.writes:
+            self.peek(body, "rank", lambda batch: batch.choices.float().mean((1, 2)) / 50)
+        else:
+            self.peek(body, "classify", lambda batch: None if self.training else batch.labels)
+        return self
+
+
+class Queue(Base):
+    """A row's prompt has something of the row's before it, where rows differ in length."""
+
+    def prompts(self, source: Source) -> Tensor:
+        made = super().prompts(source)
+        uneven = bool((source.mask.sum(1) != source.mask.sum(1)[0]).any())
+        return made + made.roll(1, 0) * 0.2 if uneven else made
+
+
+class FirstRowInTraining(Base):
+    """Row 0's prompt for all, in training alone."""
+
+    def prompts(self, source: Source) -> Tensor:
+        made = super().prompts(source)
+        return made[:1].expand_as(made) if self.training else made
+
+
+class Crowded(Base):
+    """Another prompt where an odd number of rows is asked together."""
+
+    def prompts(self, source: Source) -> Tensor:
+        made = super().prompts(source)
+        return made * 1.2 if len(source) > 1 and len(source) % 2 else made
+
+
+class FirstPlace(Base):
+    """Reads the first place of the row, which is padding where the padding is in front."""
+
+    def summary(self, source: Source) -> Tensor:
+        return source.embeds[:, 0].float()
+
+
+class LastPlace(Base):
+    """Reads the last place of the row, which is padding where the padding is behind."""
+
+    def summary(self, source: Source) -> Tensor:
+        return source.embeds[:, -1].float()
+
+
+CHEATS = [
+    (PeeksInTraining, "target", rig.BACKBONES), (PeeksInEvaluation, "target", rig.BACKBONES),
+    (Queue, "order", rig.BACKBONES), (FirstRowInTraining, "order", rig.BACKBONES),
+    (Crowded, "alone", rig.BACKBONES), (FirstPlace, "padding", ("tiny_llama",)),
+    (LastPlace, "padding", ("tiny_t5", "tiny_bert")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cls", "promise", "name"), [(c, p, n) for c, p, names in CHEATS for n in names],
+    ids=lambda v: getattr(v, "__name__", v),
+)  # fmt: skip
+def test_cheats_are_told_by_their_property(cls: type[Method], promise: str, name: str) -> None:
+    """Only where they cheat: on one side of the padding, in one mode, at some lengths or numbers of rows."""
+    assert promise in broken(planted(cls, name), (promise,))
+
+
 PLANTED = [
     (Row0, "order"), (BatchMean, "alone"), (PaddingReader, "padding"), (Ordered, "order"), (RandomAtEval, "evaluation"),
     (Counting, "evaluation"), (InPlace, "embeddings"), (NoGradient, "gradients"), (Forgotten, "saved"),
@@ -242,22 +346,81 @@ class Mine(InputMethod):
         return {"prompt": [self.prompt, self.weight]}
 
 """
+SUMMARY = "    def prompts(self, source):\n        made = self.prompt + self.weight * source.mean()[:, None]\n"
+PEEK = """    def attach(self, body):
+        plain = body.{question}
+
+        def asked(batch, *more):
+            answer = batch.{part} if {when} else None
+            self.seen = 0.0 if answer is None else answer.float().flatten(1).mean(1)[:, None, None]
+            return plain(batch, *more)
+
+        body.{question} = asked
+        return self
+
+    def prompts(self, source):
+        return self.prompt + self.weight * source.mean()[:, None] * (1 + 0.01 * getattr(self, "seen", 0.0))
+"""
 FILES = {
-    "": "    def prompts(self, source):\n        return self.prompt + self.weight * source.mean()[:, None]\n",
-    "order": "    def prompts(self, source):\n        return self.prompt + self.weight * source.mean()[:1]\n",
-    "target": "    def prompts(self, source):\n        return self.prompt\n\n    def token_offset(self, embeds):\n"
-    "        return (self.weight * embeds.float()).sum(-2, keepdim=True).expand_as(embeds)\n",
+    "sound": ("", SUMMARY + "        return made\n"),
+    "row 0": (
+        "order",
+        "    def prompts(self, source):\n        return self.prompt + self.weight * source.mean()[:1]\n",
+    ),
+    "mixes its own tokens": (
+        "target",
+        "    def prompts(self, source):\n        return self.prompt\n\n    def token_offset(self, embeds):\n"
+        "        return (self.weight * embeds.float()).sum(-2, keepdim=True).expand_as(embeds)\n",
+    ),
+    "peeks in training": ("target", PEEK.format(question="losses", part="target", when="self.training")),
+    "peeks in evaluation": ("target", PEEK.format(question="rank", part="choices", when="not self.training")),
+    "by the order of the batch": (
+        "order",
+        SUMMARY + "        turn = torch.arange(len(made)).view(-1, 1, 1)\n        return made * (1 + 0.1 * turn)\n",
+    ),
+    "by the number of rows": (
+        "alone",
+        SUMMARY + "        return made * (1.2 if len(made) > 1 and len(made) % 2 else 1)\n",
+    ),
+    "reads the padding": (
+        "padding",
+        "    def prompts(self, source):\n        return self.prompt + self.weight * source.embeds[:, [0]].float()\n",
+    ),
 }
 
 
-@pytest.mark.parametrize("name", FILES, ids=lambda n: n or "sound")
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "mixes its own tokens")) for n in FILES]
+)
 def test_check_method_reads_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    broken_one, text = FILES[name]
     file = tmp_path / "mine.py"
-    file.write_text(HEAD + FILES[name])
-    assert check_method.main([str(file), "prompt_length=2"]) == (1 if name else 0)
+    file.write_text(HEAD + text)
+    assert check_method.main([str(file), "prompt_length=2"]) == (1 if broken_one else 0)
     told = capsys.readouterr().out.splitlines()
     assert sum(line.startswith(("ok", "BROKEN")) for line in told) == len(PROMISES)
-    assert not name or (name in told[-1] and any(line.split()[:2] == ["BROKEN", name] for line in told))
+    assert not broken_one or any(line.split()[:2] == ["BROKEN", broken_one] for line in told), told
+    assert not broken_one or broken_one in told[-1]
+
+
+UNMADE = {
+    "its constructor": (
+        HEAD.replace("super().__init__()", "super().__init__()\n        self.other = torch.nope(3)"), "torch"
+    ),
+    "its formula": (HEAD.replace("+ 1) * facts.width", "+ 1) * facts.wdth") + FILES["sound"][1], "wdth"),
+    "its module": ("import torch\nscale = undefined\n" + HEAD, "line 2"),
+    "its syntax": ("def f(:\n", "invalid syntax"),
+    "its imports": ("import no_such_package\n", "no_such_package"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNMADE)
+def test_a_method_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    text, told = UNMADE[name]
+    (tmp_path / "mine.py").write_text(text)
+    assert check_method.main([str(tmp_path / "mine.py")]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "mine.py: BROKEN: made" and told in out and not err
 
 
 def test_check_method_without_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,8 @@ from methods.pt import PT
 from methods.sesom import SESoM
 from methods.source import Prompts, Source
 from runners.packed_inputs import PackedInputs
-from runners.promises import PROMISES, answers, broken, examples, heard, losses
+from runners.promised import PROMISES, answers, examples, heard, losses
+from runners.promises import broken
 from tasks.encode import Encoded
 from tests.contract import rig
 from tests.contract.test_promises import subject

@@ -13,7 +13,8 @@ from backbones.config import Facts
 from backbones.tuned import Tuned
 from methods.prefix import Prefix
 from methods.unipelt import GATED, UniPELT
-from runners.promises import PROMISES, Subject, answers, broken, examples
+from runners.promised import PROMISES, Subject, answers, examples
+from runners.promises import broken
 from tests.contract import rig
 from tests.contract.test_promises import subject
 from tests.parity.test_related import doubled, same, times

@@ -16,7 +16,7 @@ from conf.capabilities import capabilities
 from conf.resolve import _fill, get
 from methods import load
 from methods.base import InputMethod, option_defaults
-from runners.promises import some_sources
+from runners.promised import some_sources
 from tests.sizes import BERT_BASE, SMOLLM2, T5_BASE, tiny, wide
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "method"

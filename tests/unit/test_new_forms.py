@@ -21,7 +21,8 @@ from methods.base import option_defaults
 from runners.assemble import example_gradients
 from runners.evaluate import Split
 from runners.job import run_point
-from runners.promises import Subject, broken, stirred
+from runners.promised import Subject, stirred
+from runners.promises import broken
 from scripts import new
 from scripts.new_method import FORMS
 from tests.contract import rig
