@@ -43,9 +43,24 @@ class Features:
             row = sent(torch.tensor([tokens]), device)
             with torch.no_grad(), self.backbone.bare():
                 found = self.backbone.summary(row, sent(torch.tensor([types]), device) if types else None)[0]
+            self._fits(found.shape[-1])
             self.known[key] = found.clone()
             most = max(1, MOST_BYTES // max(1, found.numel() * found.element_size()))
             while len(self.known) > most:
                 self.known.popitem(last=False)
         self.known.move_to_end(key)
         return self.known[key]
+
+    def _fits(self, width: int) -> None:
+        """Methods stand among the embeddings and are built for their width d.
+
+        Raises:
+            ValueError: the model's states have another width (ALBERT, ELECTRA small).
+        """
+        wanted = self.backbone.facts.at_input().width
+        if width != wanted:
+            raise ValueError(
+                f"the states of backbone {self.backbone.config.name!r} have width {width}, its embeddings {wanted}: "
+                "features of the frozen model do not fit a method among the embeddings. Take the summary from the "
+                "embeddings (method=idpg: method.summary=embeddings), or choose another backbone."
+            )

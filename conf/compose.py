@@ -175,13 +175,13 @@ def _check_choice(override: Override) -> list[str]:
 def _lay(config: dict[str, Any], override: Override, known: frozenset[str]) -> list[str]:
     """Lay one value on `config`, mappings key by key, as Hydra does; returns what is wrong with it."""
     key = override.key_or_group
+    rate_of_own = key.startswith("method.lr.") and get(config, "method.name") == "own"  # its groups are in its own file
+    if key not in known and not key.startswith(OPEN) and not rate_of_own:  # with a sign or without
+        return [f"{key}: there is no such key. {_cure(key, known, str(get(config, 'method.name')))}"]
     if wrong := wrong_sign(override):
         return [wrong]
     if key != "method.capabilities.packs" and any(f"{key}.".startswith(f"{stem}.") for stem in WRITTEN):
         return [f"{key}: this is said by the method's YAML, not by a choice"]
-    rate_of_own = key.startswith("method.lr.") and get(config, "method.name") == "own"  # its groups are in its own file
-    if key not in known and not key.startswith(OPEN) and not rate_of_own:
-        return [f"{key}: there is no such key. {nearest(key, known) or 'See --cfg job for all of them'}"]
     if override.is_sweep_override():
         return [_several(override)]
     value = json.loads(json.dumps(override.value(), default=str))
@@ -197,6 +197,18 @@ def _lay(config: dict[str, Any], override: Override, known: frozenset[str]) -> l
     except (TypeError, AttributeError):
         return [f"{key}: there is no such key, {key.rpartition('.')[0]} is a value"]
     return []
+
+
+def _cure(key: str, known: frozenset[str], method: str) -> str:
+    """What to do about a key that is not there; a method's YAML is what says which of them it has."""
+    near = nearest(key, known) or "See --cfg job for all of them"
+    group, _, name = key.removeprefix("method.").rpartition(".")
+    if not key.startswith("method.") or group not in ("", "lr"):
+        return near
+    if group:
+        return f"{near} (a parameter group of your own has a line `{name}: <rate>` under `lr` in {method}.yaml)"
+    place = f"method.options={{{name}: <value>}}" if method == "own" else f"a line `{name}: <value>` in {method}.yaml"
+    return f"{near} (an option of a class of your own has {place})"
 
 
 def _unknown(key: str, value: Any, before: Any) -> list[str]:

@@ -349,6 +349,20 @@ class LayerMethod(Method):
         raise TypeError(f"{type(self).__name__} must define `prefix`.")
 
 
+def by_rows(states: Tensor, name: str, cure: str) -> Tensor:
+    """States (B, T, d) of a projection that is asked by rows and tokens.
+
+    Raises:
+        ValueError: the model hands this layer its tokens without their rows (OPT's feed-forward does: (B T, d)).
+    """
+    if states.dim() == 3:
+        return states
+    raise ValueError(
+        f"this backbone hands its layers {name!r} tokens without their rows (shape {tuple(states.shape)}), so that the "
+        f"method cannot tell whose token is whose there: {cure}."
+    )
+
+
 def stacks_of(facts: Facts) -> dict[str, int]:
     """The attention stacks that a deep prefix enters, with their depths."""
     return facts.stacks

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.base import Body, Facts, InputMethod, Method
+from methods.base import Body, Facts, InputMethod, Method, by_rows
 from methods.draw import linear
 from methods.shapes import NAMES, Shape, shapes, unknown
 
 CONTEXTS = 2
+ELSEWHERE = "leave it out of method.targets where the method has them, or choose another backbone"
 
 
 class _Contexts(Method):
@@ -70,7 +71,7 @@ class _Contexts(Method):
 
     def _hook(self, body: Body, name: str, index: int) -> Any:
         def change(module: Any, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
-            chosen = nn.functional.one_hot(body.contexts(y.shape[1]), CONTEXTS)
+            chosen = nn.functional.one_hot(body.contexts(by_rows(y, name, ELSEWHERE).shape[1]), CONTEXTS)
             return self.adapt(name, index, args[0], y, chosen.to(torch.float32)).to(y.dtype)
 
         return change
@@ -198,7 +199,8 @@ class ContextIA3(_Contexts):
     def _before(self, body: Body, index: int) -> Any:
         def change(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             table = self.scales["down"][index]
-            chosen = nn.functional.one_hot(body.contexts(args[0].shape[1]), CONTEXTS).to(table.dtype)
+            length = by_rows(args[0], "down", ELSEWHERE).shape[1]
+            chosen = nn.functional.one_hot(body.contexts(length), CONTEXTS).to(table.dtype)
             return ((args[0] * (chosen @ table)).to(args[0].dtype), *args[1:])
 
         return change

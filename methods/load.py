@@ -209,7 +209,10 @@ def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
     named = [str(k) for k in given if k not in NOT_OPTIONS and (k in defaults or k not in _MAY_BE_NULL or given[k])]
     said = [] if _takes_any(cls) else [_unknown(cls, k, list(defaults)) for k in named if k not in defaults]
     missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options]
-    said += [f"method.{k} is not set: {cls.__name__} needs it." for k in missing]
+    place = (
+        "method.options={{{}: <value>}}" if method_config.get("name") == "own" else "a line `{}: <value>` in its YAML"
+    )
+    said += [f"method.{k} is not set: {cls.__name__} needs it; give it {place.format(k)}." for k in missing]
     said += _wrong_types(cls, options) + _outside_choices(cls, options)
     said += _past_the_contract(cls)
     # The method's own checks may read any option, so they run on well-named and well-typed ones only.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Body, Facts, InputMethod, Method
+from methods.base import Body, Facts, InputMethod, Method, by_rows
 from methods.draw import linear, normal
 from methods.prefix import Prefix
 from methods.shapes import shapes
@@ -191,7 +191,7 @@ class UniPELT(Method):
 
     def _adapted(self, body: Body, name: str, index: int) -> Callable[..., Tensor]:
         def change(_: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
-            states = y.to(self.down.dtype)
+            states = by_rows(y, name, "choose another backbone").to(self.down.dtype)
             inner = F.relu(F.linear(states, self.down[index], self.down_bias[index]))
             added = F.linear(inner, self.up[index], self.up_bias[index])
             return y + (self._gate(body, "adapter", index, states) * added).to(y.dtype)

@@ -35,15 +35,20 @@ def texts(paper: str, reading: Reading) -> dict[str, str]:
 
 
 def draw(paper: str, out: Path) -> list[Path]:
-    """Curves, sensitivity and Pareto figures of every table that has such runs, as PNG files."""
+    """Curves, sensitivity and Pareto figures of every table that has such runs, as PNG files.
+
+    A table without a speed column has no Pareto figure: what its runs took was taken beside other work.
+    """
     from results.plots.command import figures
     from results.plots.runs import read
 
     kept = []
     for table in tables_of(paper):
         runs, _ = read(out / "nothing", {"paper": [paper], "table": [table]})
-        cells = any(row.cells for row in load(paper, table).rows)
-        kinds = ("sensitivity",) if cells else ("curves", "pareto")
+        layout = load(paper, table)
+        timed = any(column.kind == "rate" for column in layout.columns)  # else its runs' speeds are not comparable
+        plain = ("curves", "pareto") if timed else ("curves",)
+        kinds = ("sensitivity",) if any(row.cells for row in layout.rows) else plain
         for kind in kinds:
             for path in figures(kind, runs, out):
                 if path.suffix == ".png":

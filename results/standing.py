@@ -7,6 +7,7 @@ from typing import Any
 FROM_ABSTRACT = "after the abstract"
 TEXT_FORM = f"text form {FROM_ABSTRACT}"
 STANDING = {
+    "apt": f"gates {FROM_ABSTRACT}",
     "sesom": FROM_ABSTRACT,
     "context_lora": TEXT_FORM,
     "context_bitfit": TEXT_FORM,

@@ -69,7 +69,7 @@ def some_sources(config: Mapping[str, Any], facts: Any) -> Tensor | None:
     if not load.method_class(config.get("target"), config.get("path")).takes_sources:  # type: ignore[attr-defined]
         return None
     generator = torch.Generator().manual_seed(17)
-    return torch.randn(2, int(load.options_of(config)["prompt_length"]), facts.width, generator=generator)
+    return torch.randn(2, int(load.options_of(config)["prompt_length"]), facts.at_input().width, generator=generator)
 
 
 def parameters(tuned: Tuned) -> dict[str, nn.Parameter]:

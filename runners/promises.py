@@ -170,7 +170,7 @@ def precision(subject: Subject) -> str | None:
     tuned = subject.made()
     if not isinstance(tuned.inputs, InputMethod) or tuned.inputs is not tuned.method:
         return None
-    width = tuned.backbone.facts.width
+    width = tuned.backbone.facts.at_input().width
     source = Source(torch.randn(2, 5, width).bfloat16(), torch.ones(2, 5).long(), torch.ones(2, 5).long(),
                     specials=torch.tensor([[0, -1, -1, -1, 1]] * 2), fields=torch.zeros(2, 5).long(),
                     reader=lambda s: torch.randn(len(s), width).bfloat16())  # fmt: skip
@@ -185,7 +185,7 @@ def packed(subject: Subject) -> str | None:
         return None  # it changes the model, or has several answers to a row: it runs alone
     rows, method = examples(subject.family), one.method
     another = subject.made(seed=4).method
-    pack = PackedInputs([method, PT(one.backbone.facts, prompt_length=7), another])
+    pack = PackedInputs([method, PT(one.backbone.facts.at_input(), prompt_length=7), another])
     shared = Tuned(one.backbone, pack).eval()
     pack.use([0, 1, 2], [len(rows)] * 3)
     together = answers(shared, rows * 3).split(len(rows))

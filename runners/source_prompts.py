@@ -14,6 +14,7 @@ from conf.schema import Config
 from methods import load as methods
 from methods.base import InputMethod
 from methods.source import Source
+from runners.changed import refuse_changed
 
 
 class WrongSource(ValueError):
@@ -24,7 +25,8 @@ def source_prompts(config: Config, backbone: Any) -> Tensor | None:
     """(t, m, d) in the order of their names; None where the method has no sources.
 
     Raises:
-        WrongSource: a run is not there or not done, has no shared prompt, or another backbone, length or the same task.
+        WrongSource: a run is not there or not done, has no shared prompt, another backbone or length or the same task,
+            or its method or model has changed since.
     """
     runs = dict(config.method.get("sources") or {})
     if not runs:
@@ -49,6 +51,10 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     record, file = run.record(), run / "method.safetensors"
     if record is None or record["status"] != "done" or not file.exists():
         raise WrongSource(f"{where}: that run is not done, or its method.safetensors is not there")
+    try:
+        refuse_changed(run, record)
+    except ValueError as error:
+        raise WrongSource(f"{where}: {error}") from None
     other = typed_record(record["config"])
     mine, theirs = config.backbone, other.backbone
     if (mine.name, mine.hub, mine.path, mine.revision) != (theirs.name, theirs.hub, theirs.path, theirs.revision):

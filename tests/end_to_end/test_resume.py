@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,62 @@ def test_a_command_killed_for_real_goes_on(tmp_path: Path) -> None:
     assert run_here(tmp_path, *options).status == "done"
     assert run_here(tmp_path / "straight", *options).status == "done"
     assert ended(tmp_path) == ended(tmp_path / "straight")
+
+
+def _dies(root: Path, options: tuple[str, ...], stage: str) -> None:
+    """A run that kills itself for good inside a stage."""
+    from methods.xprompt import XPrompt
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    update, prepare = Session.update, XPrompt.prepare
+
+    def updating(self: Session, *arguments: Any) -> None:
+        if self.step == 17:  # between two checkpoints
+            die()
+        update(self, *arguments)
+
+    def preparing(self: XPrompt, gradients: Any) -> None:
+        def some() -> Iterator[None]:
+            for seen, _ in enumerate(gradients()):
+                yield
+                if seen == 2:
+                    die()
+
+        prepare(self, some if stage == "prune" else gradients)
+        die()
+
+    if stage in ("train", "retrain"):
+        Session.update = updating  # type: ignore[method-assign]
+    else:
+        XPrompt.prepare = preparing  # type: ignore[method-assign]
+    run_here(root, *options)
+
+
+@pytest.mark.slow
+def test_xprompt_killed_in_each_of_its_stages_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    """Train, prune, rewind, train again: SIGKILL in the middle of each, then the same command."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    quick = (*LONG, "task=demo/movie_reviews", "runner.max_steps=40")
+
+    def all_of(root: Path, killed: bool) -> list[tuple[str, Any]]:
+        made: list[tuple[str, Any]] = []
+        for method, stages in (("pt", ("train",)), ("xprompt", ("prune", "rewind", "retrain"))):
+            given = (*quick, f"method={method}", *([f"method.init_from={made[0][0]}"] if made else []))
+            for stage in stages if killed else ():
+                child = context.Process(target=_dies, args=(root, given, stage))
+                child.start()
+                child.join(240)
+                assert child.exitcode == -signal.SIGKILL, stage
+            done = run_here(root, *given)
+            assert done.status == "done", done.reason
+            path = root / "runs" / str(done.run_id)
+            tensors = (path / "method.safetensors").read_bytes()
+            made.append((str(done.run_id), (done.line, tensors, read_lines(path / "predictions.test.jsonl"))))
+        return made
+
+    straight = all_of(tmp_path / "straight", killed=False)
+    assert all_of(tmp_path / "killed", killed=True) == straight
+    assert "done" in straight[1][1][0]
