@@ -37,7 +37,8 @@ def texts(paper: str, reading: Reading) -> dict[str, str]:
 def draw(paper: str, out: Path) -> list[Path]:
     """Curves, sensitivity and Pareto figures of every table that has such runs, as PNG files.
 
-    A table without a speed column has no Pareto figure: what its runs took was taken beside other work.
+    A table without a speed column has none of the last, since what its runs took was taken beside other work, and no
+    curves: it has twenty methods, and they are in the ledger's report.
     """
     from results.plots.command import figures
     from results.plots.runs import read
@@ -47,7 +48,7 @@ def draw(paper: str, out: Path) -> list[Path]:
         runs, _ = read(out / "nothing", {"paper": [paper], "table": [table]})
         layout = load(paper, table)
         timed = any(column.kind == "rate" for column in layout.columns)  # else its runs' speeds are not comparable
-        plain = ("curves", "pareto") if timed else ("curves",)
+        plain = ("curves", "pareto") if timed else ()
         kinds = ("sensitivity",) if any(row.cells for row in layout.rows) else plain
         for kind in kinds:
             for path in figures(kind, runs, out):

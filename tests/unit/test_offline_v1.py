@@ -67,6 +67,51 @@ def test_every_run_of_the_lengths_stands_in_one_cell_of_its_table_and_in_no_othe
     assert seen == {"short": 30, "long": 30}
 
 
+def test_every_run_of_the_related_methods_stands_in_one_row_of_its_table_and_in_no_other_table() -> None:
+    plan = make_plan(["experiment=offline_v1", "budget=methods"])
+    assert plan.problems == []
+    seen: Counter[tuple[str, str]] = Counter()
+    for point in plan.points:
+        run = as_run(point)
+        rows = [
+            (layout.name, row.label)
+            for layout in map(partial(load, "offline_v1"), tables_of("offline_v1"))
+            for row in layout.rows
+            if matches(run, {**layout.where, **row.where})
+        ]
+        assert len(rows) == 1 and rows[0][0].endswith("-methods"), (run.record, rows)
+        seen[rows[0]] += 1
+    assert set(seen.values()) == {3} and len(seen) == 18
+
+
+@pytest.mark.parametrize("task", compare.TASKS)
+def test_their_tables_have_the_default_point_of_every_method_and_no_speed(task: str) -> None:
+    layout = load("offline_v1", f"{task}-methods")
+    assert {column.kind for column in layout.columns} == {"parameters", "score", "size"}
+    plain = load("offline_v1", task)
+    counts: Counter[str] = Counter()
+    for point in make_plan(["experiment=offline_v1", "budget=cpu"]).points:
+        run = as_run(point)
+        counts.update(row.label for row in layout.rows if matches(run, {**layout.where, **row.where}))
+    for row in plain.rows:
+        assert counts[row.label] == (5 if row.methods[0] in [*TRAINED, "head_only"] else 1), row.label
+
+
+def test_a_run_that_starts_from_another_is_no_trial_of_its_method() -> None:
+    """SESoM's sources are PT that goes on from another task: by their settings alone they would stand in PT's row."""
+    plan = make_plan(["experiment=offline_v1", "budget=cpu", "method=pt/l20"])
+    runs = [as_run(point) for point in plan.points]
+    layouts = [load("offline_v1", name) for name in tables_of("offline_v1")]
+
+    def rows(run: Run) -> list[str]:
+        return [r.label for la in layouts for r in la.rows if matches(run, {**la.where, **r.where})]
+
+    assert all(rows(run) for run in runs)
+    for run in runs:
+        run.record["config"]["method"]["init_from"] = "another run"
+        assert rows(run) == []
+
+
 @pytest.mark.parametrize("table", ["reviews-rates", "filings-rates", "lengths"])
 def test_trials_and_default_lengths_are_the_main_grids(table: str) -> None:
     layout = load("offline_v1", table)
