@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,9 @@ class Backbone(nn.Module):
         config: where it came from.
         head: encoders only, a trainable task head (backbones/encoder.py).
     """
+
+    SIZES: ClassVar[dict[str, str]] = {}  # key of transformers' config -> the fact that it is, for random weights
+    LAYERS: ClassVar[dict[str, str]] = {}  # q, k, v, o, up, down -> the end of such a path
 
     head_logits: Head  # (N, d) -> (N, V); language models alone
     admission: dict[str, Any] | None = None  # what backbones.admission compared, for the record

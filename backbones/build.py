@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
 from backbones.config import BackboneConfig, Facts
+from backbones.engine import engine_of
 from backbones.model_types import facts_from
 from tasks.families import Family
 
@@ -33,50 +34,8 @@ def hf_config(config: BackboneConfig) -> PreTrainedConfig:
             "deberta-v2), so its shapes cannot be built without its weights."
         )
     facts = config.sizes()
-    sizes = _SIZES[config.family](facts)
+    sizes = {theirs: getattr(facts, ours) for theirs, ours in engine_of(str(config.family)).SIZES.items()}
     return AutoConfig.for_model(model_type, **{**sizes, **options})
-
-
-def _llama(facts: Facts) -> dict[str, Any]:
-    return {
-        "hidden_size": facts.width,
-        "num_hidden_layers": facts.layers,
-        "num_attention_heads": facts.heads,
-        "num_key_value_heads": facts.kv_heads,
-        "head_dim": facts.head_dim,
-        "vocab_size": facts.vocab,
-        "intermediate_size": facts.ffn,
-        "max_position_embeddings": facts.max_positions,
-    }
-
-
-def _t5(facts: Facts) -> dict[str, Any]:
-    return {
-        "d_model": facts.width,
-        "num_layers": facts.layers,
-        "num_decoder_layers": facts.decoder_layers,
-        "num_heads": facts.heads,
-        "d_kv": facts.head_dim,
-        "d_ff": facts.ffn,
-        "vocab_size": facts.vocab,
-        "dropout_rate": facts.dropout,
-    }
-
-
-def _encoder(facts: Facts) -> dict[str, Any]:
-    return {
-        "hidden_size": facts.width,
-        "num_hidden_layers": facts.layers,
-        "num_attention_heads": facts.heads,
-        "vocab_size": facts.vocab,
-        "intermediate_size": facts.ffn,
-        "max_position_embeddings": facts.max_positions,
-        "hidden_dropout_prob": facts.dropout,
-        "attention_probs_dropout_prob": facts.dropout,
-    }
-
-
-_SIZES = {"t5": _t5, "llama": _llama, "encoder": _encoder}
 
 
 def random_model(config: BackboneConfig, seed: int, attention: str, dtype: torch.dtype) -> nn.Module:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,20 @@ class Encoder(Backbone):
         seed: seeds the head and a random pooler.
         random_pooler: the checkpoint brought no pooler (RoBERTa).
     """
+
+    SIZES: ClassVar = {
+        "hidden_size": "width", "num_hidden_layers": "layers", "num_attention_heads": "heads", "vocab_size": "vocab",
+        "intermediate_size": "ffn", "max_position_embeddings": "max_positions", "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "dropout",
+    }  # fmt: skip
+    LAYERS: ClassVar = {
+        "q": r"(attention\.self\.(query|query_proj)|attention\.q_lin|attention\.attn\.q|self_attn\.q_proj)",
+        "k": r"(attention\.self\.(key|key_proj)|attention\.k_lin|attention\.attn\.k|self_attn\.k_proj)",
+        "v": r"(attention\.self\.(value|value_proj)|attention\.v_lin|attention\.attn\.v|self_attn\.v_proj)",
+        "o": r"(attention\.output\.dense|attention\.out_lin|attention\.attn\.o|self_attn\.o_proj)",
+        "up": r"(intermediate\.dense|ffn\.lin1|mlp\.up_proj)",
+        "down": r"(layer\.\d+\.output\.dense|ffn\.lin2|mlp\.down_proj)",
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ fall out of its window as those tokens would (a deep prefix has no position and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,16 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 class Llama(Backbone):
     """See the module's text; the five questions are those of backbones.base.Backbone."""
+
+    SIZES: ClassVar = {
+        "hidden_size": "width", "num_hidden_layers": "layers", "num_attention_heads": "heads",
+        "num_key_value_heads": "kv_heads", "head_dim": "head_dim", "vocab_size": "vocab", "intermediate_size": "ffn",
+        "max_position_embeddings": "max_positions",
+    }  # fmt: skip
+    LAYERS: ClassVar = {
+        "q": r"(self_attn|attn)\.q_proj", "k": r"(self_attn|attn)\.k_proj", "v": r"(self_attn|attn)\.v_proj",
+        "o": r"(self_attn|attn)\.(o_proj|out_proj)", "up": r"(mlp\.up_proj|fc1)", "down": r"(mlp\.down_proj|fc2)",
+    }  # fmt: skip
 
     _prompt: tuple[Tensor, Tensor] | None = None  # the prompts, with their masks, whose keys and values are kept
     _prompt_states: KeysValues | None = None

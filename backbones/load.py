@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import nn
 from backbones.base import Backbone
 from backbones.build import auto_class, facts_of, random_model
 from backbones.config import BackboneConfig
+from backbones.engine import engine_of
 from backbones.errors import BackboneError, first_line
 from backbones.model_types import refuse_other_family
 from backbones.package import packaged_folder
@@ -23,7 +23,6 @@ from backbones.tiny_tokenizer import tiny_tokenizer
 
 # the tasks' errors and short probe of the Hub; no task comes with them
 from tasks.errors import DataError, SourceUnavailable
-from tasks.families import Family
 from tasks.sources import hub_reachable
 
 HUB_PROBE_SECONDS = 2.0
@@ -62,7 +61,7 @@ def load_backbone(
     refuse_tokenizer(config, tokenizer, model)
     if head in ("sequence", "choice"):
         refuse_last_class_token(config, tokenizer)
-    engine = _engine(config.traits)
+    engine = engine_of(str(config.family))
     if not config.traits.writes:
         bare = any(name.startswith("pooler.") for name in missing)
         backbone = engine(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed, random_pooler=bare)
@@ -175,13 +174,6 @@ def check_facts(config: BackboneConfig, model: nn.Module) -> None:
             f"backbone {config.name!r}: the facts do not describe this model ({'; '.join(wrong)}). "
             "Correct backbone.facts.*, or point backbone.path/backbone.hub to the right model."
         )
-
-
-def _engine(family: Family) -> type[Any]:
-    """The class that runs a family."""
-    module, name = family.engine.split(".")
-    found: type[Any] = getattr(import_module(f"backbones.{module}"), name)
-    return found
 
 
 def _model(config: BackboneConfig, dtype: torch.dtype, cache_root: str | Path) -> tuple[nn.Module, set[str]]:

@@ -7,7 +7,7 @@ T5 ties one embedding table to encoder, decoder and (v1.0) head; offsets and pro
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,16 @@ CANDIDATE_ROWS_AT_ONCE = 128  # decoder rows while ranking; bounds the copies of
 
 class T5(Backbone):
     """See the module's text; the five questions are those of backbones.base.Backbone."""
+
+    SIZES: ClassVar = {
+        "d_model": "width", "num_layers": "layers", "num_decoder_layers": "decoder_layers", "num_heads": "heads",
+        "d_kv": "head_dim", "d_ff": "ffn", "vocab_size": "vocab", "dropout_rate": "dropout",
+    }  # fmt: skip
+    LAYERS: ClassVar = {
+        "q": r"(SelfAttention|EncDecAttention)\.q", "k": r"(SelfAttention|EncDecAttention)\.k",
+        "v": r"(SelfAttention|EncDecAttention)\.v", "o": r"(SelfAttention|EncDecAttention)\.o",
+        "up": r"DenseReluDense\.(wi|wi_1)", "down": r"DenseReluDense\.wo",
+    }  # fmt: skip
 
     def __init__(self, model: Any, tokenizer: Any, config: BackboneConfig) -> None:
         super().__init__(model, tokenizer, config)

@@ -34,6 +34,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 TYPES = {"text": str, "true or false": bool}
 NOTATION = re.compile(r"(?:(\d+) )?(integer|number)s?((?: (?:>=|<=|>|<) [-\d.e]+)*)")
+LARGEST = 1e15  # whole numbers beyond it are mistakes, and results/sound.py takes no record that holds one
 RATE = "number > 0"
 COMMON = {
     "path": "text", "init_from": "text", "init_across": "true or false", "init": "text", "init_text": "text",
@@ -157,7 +158,9 @@ def _range(wanted: str) -> tuple[int, Callable[[Any], bool]]:
     def fits(value: Any) -> bool:
         plain = isinstance(value, kinds) and not isinstance(value, bool)
         return (
-            plain and (isinstance(value, int) or math.isfinite(value)) and all(holds(value, e) for holds, e in bounds)
+            plain
+            and (abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value))
+            and all(holds(value, e) for holds, e in bounds)
         )
 
     return int(match[1] or 0), fits
@@ -214,7 +217,9 @@ def _dangling(node: Any, key: str) -> Iterator[str]:
         full = f"{key}[{name}]" if isinstance(node, ListConfig) else f"{key}.{name}" if key else str(name)
         if OmegaConf.is_interpolation(node, name):
             try:
-                node[name]
+                if node[name] is None:
+                    text = OmegaConf.to_container(node)[name]  # type: ignore[call-overload, index]
+                    yield f"{full}={text}: it refers to a null, which is filled in later; give the value itself"
             except (OmegaConfBaseException, RecursionError) as error:
                 text = OmegaConf.to_container(node)[name]  # type: ignore[call-overload, index]
                 why = (str(error).splitlines() or ["it refers to itself"])[0]

@@ -39,6 +39,18 @@ CASES = [
     # interpolations
     "seed=${nothing}", "seed=${oc.env:HOME}", "method.init_text=${oc.env:HOME}", "seed=${seed}", "seed=${", "seed=${}",
     "runner.max_steps=${fidelity}", "method.prompt_length=${method.name}", "method=${task}", "task=${nothing.here}",
+    "method.prompt_length=${.lr.prompt}", "seed=${oc.env:NOTHING,5}", "seed=${oc.decode:1}", "seed=${hydra:job.num}",
+    "ledger.root=${ledger.root}", "seed=${${fidelity}}", "runner.precision=${fidelity}", "seed=$seed",
+    # paths, letters beyond ASCII, huge numbers, words for truth, nested mappings
+    "method=./pt", "method=../method/pt", "method=/pt", "task=superglue/../glue/rte", "backbone=conf/backbone/t5_base",
+    "method=ｐｔ", "method=pt\u200b", "runner.max_steps=٣", "fidelity=corrécted",
+    "runner.max_steps=10000000000000000000000000000", "seed=99999999999999999999999", "method.lr.prompt=1e400",
+    "seed=0b1", "runner.batch_size=1e2", "seed=-1", "force=ja", "packed=none", "released.set=nothing",
+    "runner={optimizer:{name:{a:b}}}", "runner={nothing:1}", "protocol={steps:{official:3}}", "data={source:cloud}",
+    "tracking={mode:sometimes}", "ledger={rot:x}", "ledger.root=[a]", "budget={trials:{a:1}}",
+    # signs
+    "++seed=abc", "+runner.max_steps=3", "++nothing=1", "++method.nothing=1", "~runner.optimizer.eps", "~seed=42",
+    "~data.root", "hydra.sweeper.n_trials=3", "hydra.sweeper.params={seed:1}", "+hydra.sweeper.x=1",
     # quoting and grammar
     "seed='1", 'seed="1', "seed=[1", "seed={a:1", "seed=1]", "method.init_text=a: b, c", "seed=1 2", "seed", "1", "{}",
     "[seed=1]", "seed==1", "seed=(1)", "seed=choice()", "seed=range()", "seed=range(1,2,3,4)", "seed=glob()",

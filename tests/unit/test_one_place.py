@@ -89,10 +89,10 @@ def test_a_comparison_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_what_its_engine_does(name: str) -> None:
     from backbones.base import Backbone
-    from backbones.load import _engine
+    from backbones.engine import engine_of
 
     traits = family(name)
-    engine = _engine(traits)
+    engine = engine_of(name)
     for question in ("losses", "rank", "generate", "classify", "tag"):
         assert (getattr(engine, question) is not getattr(Backbone, question)) == (question in traits.asks), question
     assert traits.stack_of("encoder.block.3") in traits.stacks and traits.stack_of("x.decoder") in traits.stacks
