@@ -36,6 +36,7 @@ class Tuned(nn.Module):
                 f"there is nothing to weight: {why}. Choose a T5 or decoder-only backbone."
             )
         self.fold = FoldCache()
+        self.stays = False  # the method's tensors stay as they were drawn; a head is trained all the same
 
     def train(self, mode: bool = True) -> Tuned:
         self.fold.evaluation()
@@ -75,6 +76,18 @@ class Tuned(nn.Module):
 
     def trainable(self) -> dict[str, dict[str, nn.Parameter]]:
         """What training may change: group name (as under ``method.lr``; ``head`` for a task head) -> its tensors."""
+        return {name: part for name, part in self._groups().items() if name == "head" or not self.stays}
+
+    def leave_as_drawn(self) -> None:
+        """Train none of the method's tensors (a control: what a random prompt does)."""
+        self.stays = True
+        for part in self._groups().values():
+            for parameter in part.values():
+                parameter.requires_grad_(False)
+        if self.backbone.head is not None:
+            self.backbone.head.requires_grad_(True)
+
+    def _groups(self) -> dict[str, dict[str, nn.Parameter]]:
         groups: dict[str, dict[str, nn.Parameter]] = {}
         if self.method is not None:
             names = {id(parameter): name for name, parameter in self.method.named_parameters()}
@@ -115,7 +128,7 @@ class Tuned(nn.Module):
 
     def _kept(self) -> dict[str, Tensor]:
         """The trained tensors, and those of the method that are drawn or found and then stay (its buffers)."""
-        tensors: dict[str, Tensor] = {name: p for group in self.trainable().values() for name, p in group.items()}
+        tensors: dict[str, Tensor] = {name: p for group in self._groups().values() for name, p in group.items()}
         if self.method is not None:
             trained = {name for name, _ in self.method.named_parameters()}
             kept = self.method.state_dict(keep_vars=True) if list(self.method.buffers()) else {}

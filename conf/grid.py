@@ -14,6 +14,7 @@ grid (the key `sweep` of a composed configuration) is a mapping with any of thes
     parts:  [grid, ...]                further grids, each with `where: {key: value | [values]}` (globs allowed);
                                        the points of all parts that apply are put side by side
     by_budget: {released: grid, ...}   the grid that `budget.kind` names (the first one by default)
+    controls: [shuffled_labels, ...]   what is put beside every point (runners/controls.py)
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from results.released import missing
 Chosen = dict[str, str]  # override key -> value as it would be written on the command line
 KEYS = (
     "about", "where", "grid", "pairs", "rows", "lengths", "space", "trials", "parts", "by_budget", "name", "released",
+    "controls",
 )  # fmt: skip
+CONTROLS = ("shuffled_labels", "random_prompt", "head_only", "matched_lora")
 MAPPING, LISTS = "a mapping {key: values}", "a mapping {key: [values]}"
 # part of a grid -> (its form in words, whether a value has it)
 SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -50,6 +53,9 @@ SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "space": ("a list of patterns", lambda v: isinstance(v, list) and all(isinstance(text, str) for text in v)),
     "trials": ("a number from 1", lambda v: type(v) is int and v >= 1),
     "parts": ("a list of grids", lambda v: isinstance(v, list) and all(isinstance(part, Mapping) for part in v)),
+    "controls": (
+        f"a list of {', '.join(CONTROLS)}", lambda v: isinstance(v, list) and all(name in CONTROLS for name in v)
+    ),
     "by_budget": ("a mapping {name: grid}", lambda v: isinstance(v, Mapping) and len(v) > 0),
 }
 

@@ -28,6 +28,7 @@ from tasks.errors import SourceUnavailable
 CONTROL = ("plan", "yes", "fail_fast", "retry_failed", "retry_stale", "force", "pack", "budget.kind", "budget.trials")
 UNKNOWN = "id unknown"
 ENOUGH_WORDS = 6  # keys that a label shows
+ONE_POINT = "this grid is one point: nothing varies in it"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Plan:
         repeated: points that are the same run as an earlier one.
         notes: what a grid does not do (a key that the method lacks, a grid of one point).
         problems: what is wrong with points that could not be composed; they are not among `points`.
+        controls: what the grid wants beside each point (runners/controls.py puts it there).
     """
 
     points: list[Point]
@@ -74,6 +76,7 @@ class Plan:
     launcher: str
     command: list[str]
     repeated: int = 0
+    controls: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -135,7 +138,7 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         except ConfigError as error:
             problems += _all_problems(start) or error.problems
     shown = any(o.key_or_group == "plan" and o.value() is True for o in own if not o.is_sweep_override())
-    made, found = _compose_all(points, launcher_of(given) == "packed", shown)
+    made, found = compose_all(points, launcher_of(given) == "packed", shown)
     problems += found
     if not problems:
         problems += _unequal_caps(made)
@@ -143,14 +146,15 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     if not distinct and not problems:
         problems.append("this grid has no points: a `where` or a list in it leaves nothing")
     if len(distinct) == 1 and not problems:
-        notes.append("this grid is one point: nothing varies in it")
+        notes.append(ONE_POINT)
     return Plan(
-        points=_by_backbone(distinct),
-        varying=_varying([point.chosen for point in distinct]),
+        points=in_order(distinct),
+        varying=varying([point.chosen for point in distinct]),
         hydra=[str(o.input_line) for o in parsed if o.is_hydra_override()],
         launcher=launcher_of(given),
         command=given,
         repeated=len(made) - len(distinct),
+        controls=tuple(dict.fromkeys(name for start in starts for name in _controls(start))),
         notes=list(dict.fromkeys(notes)),
         problems=list(dict.fromkeys(problems)),
     )
@@ -186,7 +190,17 @@ def _grid(start: Chosen, own: Sequence[Override], notes: list[str]) -> list[Chos
     return points
 
 
-def _compose_all(points: Sequence[Chosen], packs: bool, shown: bool = False) -> tuple[list[Point], list[str]]:
+def _controls(start: Chosen) -> list[str]:
+    """The controls that a `+sweep=` names."""
+    if not any(key.split(".")[0] in ("experiment", "sweep") for key in start):
+        return []
+    try:
+        return list((compose_raw(texts(start)).get("sweep") or {}).get("controls") or ())
+    except ConfigError:  # said elsewhere
+        return []
+
+
+def compose_all(points: Sequence[Chosen], packs: bool, shown: bool = False) -> tuple[list[Point], list[str]]:
     """Composed points, and the problems of the others with the first point that has each.
 
     Args:
@@ -195,7 +209,7 @@ def _compose_all(points: Sequence[Chosen], packs: bool, shown: bool = False) -> 
     """
     made: list[Point] = []
     problems: dict[str, list[str]] = defaultdict(list)
-    varying = _varying(points)
+    keys = varying(points)
     for chosen in points:
         try:
             point = point_of(chosen)
@@ -206,12 +220,12 @@ def _compose_all(points: Sequence[Chosen], packs: bool, shown: bool = False) -> 
             if shown:
                 made.append(_unnamed(chosen, f"{UNKNOWN} {len(made) + 1}", str(error)))
             else:
-                problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
+                problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in keys if key in chosen))
         except ConfigError as error:
             for problem in error.problems:
-                problems[problem].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
+                problems[problem].append(" ".join(f"{key}={chosen[key]}" for key in keys if key in chosen))
         except ValueError as error:  # data that cannot be had or read
-            problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in varying if key in chosen))
+            problems[str(error)].append(" ".join(f"{key}={chosen[key]}" for key in keys if key in chosen))
     many = len(points) > 1
     return made, [problem + (_where(labels, len(points)) if many else "") for problem, labels in problems.items()]
 
@@ -266,7 +280,7 @@ def _unequal_caps(points: Sequence[Point]) -> list[str]:
 
 def labels(points: Sequence[Point]) -> dict[str, str]:
     """Run id -> what is particular about it among these points."""
-    keys = _varying([point.chosen for point in points])
+    keys = varying([point.chosen for point in points])
     return {
         p.run_id: " ".join(f"{key.removeprefix('method.')}={p.chosen[key]}" for key in keys if key in p.chosen)
         or p.run_id
@@ -274,13 +288,13 @@ def labels(points: Sequence[Point]) -> dict[str, str]:
     }
 
 
-def _varying(points: Sequence[Chosen]) -> list[str]:
+def varying(points: Sequence[Chosen]) -> list[str]:
     """Keys whose values are not the same in all points."""
     keys = dict.fromkeys(key for point in points for key in point)
     return [key for key in keys if len({point.get(key) for point in points}) > 1]
 
 
-def _by_backbone(points: list[Point]) -> list[Point]:
+def in_order(points: list[Point]) -> list[Point]:
     """Points with one backbone stand together, so that it is loaded once."""
     first: dict[str, int] = {}
     for point in points:

@@ -66,6 +66,8 @@ class Config:
     released: ReleasedConfig = field(default_factory=ReleasedConfig)
     fidelity: str = ranged("corrected", "one of corrected, author")  # author: every quirk of the released code
     seed: int = ranged(42, SEED)
+    # what this run is beside the method that it names (runners/controls.py); null: that method itself
+    control: str | None = ranged(None, "one of shuffled_labels, random_prompt, matched_lora")
     experiment: str | None = None  # the name of the experiment that chose these values
     sweep: dict[str, Any] | None = None  # grid, pairs, conditions of `+sweep=`
     force: bool = False  # train again although the run is done

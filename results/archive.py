@@ -59,7 +59,9 @@ def _members(run: Run) -> Iterator[tuple[str, bytes]]:
     for key in ("ledger", "cache", "tracking"):
         kept["config"] = {name: value for name, value in kept["config"].items() if name != key}
     yield "record.json", (json.dumps(kept, sort_keys=True, separators=(",", ":")) + "\n").encode()
-    for name in ("metrics.jsonl", f"predictions.{run.primary_split}.jsonl", "diagnostics/gates.json"):
+    split = run.primary_split
+    names = (f"predictions.{split}.jsonl", f"predictions.untrained.{split}.jsonl", "diagnostics/gates.json")
+    for name in ("metrics.jsonl", *names):
         if (run.folder / name).exists():
             yield name, (run.folder / name).read_bytes()
 

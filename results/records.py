@@ -186,9 +186,18 @@ class Run:
         behind = self.record.get("identity") or {}
         return "|".join(names) + json.dumps([counted, behind], sort_keys=True, default=str)
 
-    def predictions(self, split: str | None = None) -> list[dict[str, Any]]:
-        """The lines of `predictions.<split>.jsonl`; a torn last line is left out, no file gives []."""
-        path = self.folder / f"predictions.{split or self.primary_split}.jsonl"
+    @property
+    def drawn(self) -> bool:
+        """Whether the method's tensors are those that were drawn, never trained (a control)."""
+        return self.config.get("control") == "random_prompt"
+
+    def predictions(self, split: str | None = None, untrained: bool = False) -> list[dict[str, Any]]:
+        """The lines of `predictions.<split>.jsonl`; a torn last line is left out, no file gives [].
+
+        `untrained`: those at step 0 (of the reported split; runs of earlier versions kept none).
+        """
+        name = ("untrained." if untrained else "") + (split or self.primary_split)
+        path = self.folder / f"predictions.{name}.jsonl"
         if not path.exists():
             return []
         try:  # a prediction may hold what `splitlines` takes for a line's end
@@ -248,7 +257,7 @@ def made(record: dict[str, Any]) -> str:
 
 
 def matches(run: Run, where: Mapping[str, Any]) -> bool:
-    """Whether a run has every wanted value; a list means any of them, `null` means not set."""
+    """Whether a run has every wanted value; a list means any of them, `null` means not set, `*` anything that is set."""
     for name, wanted in where.items():
         value = run.get(name)
         options: Iterable[Any] = wanted if isinstance(wanted, list | tuple) else (wanted,)
@@ -263,6 +272,8 @@ def _same(value: Any, wanted: Any) -> bool:
         return True
     if value is None or wanted is None:
         return False
+    if wanted == "*":
+        return True
     try:
         return float(value) == float(wanted)
     except (TypeError, ValueError):

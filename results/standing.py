@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from results.controls import base
+
 FROM_ABSTRACT = "after the abstract"
 TEXT_FORM = f"text form {FROM_ABSTRACT}"
 STANDING = {
@@ -23,6 +25,7 @@ def told(methods: Any, label: str) -> str:
         label: of a row, a column or a table.
     """
     names = methods if isinstance(methods, list | tuple) else [methods]
-    words = dict.fromkeys(STANDING[name] for name in names if isinstance(name, str) and name in STANDING)
+    of = [base(name) for name in names if isinstance(name, str)]
+    words = dict.fromkeys(STANDING[name] for name in of if name in STANDING)
     missing = [text for text in words if text not in label]
     return ", ".join([label, *missing])

@@ -51,11 +51,13 @@ class Sample:
         values: (S, n) what each example (or cluster) contributes to each run; their mean over n is the score, for a
             metric that is no mean up to the jackknife's correction.
         trained: whether another seed could have given another score. What trains nothing needs one run only.
+        informs: whether its spread over seeds tells how much training spreads (not of what was drawn and never trained).
     """
 
     scores: Array
     values: Array
     trained: bool = True
+    informs: bool = True
 
     @property
     def testable(self) -> bool:
@@ -140,7 +142,7 @@ def usual_variance(others: Iterable[Sample]) -> float | None:
 
     Not their median, which errs in a tenth of the tables where steady and scattered methods stand in one column.
     """
-    spreads = [cell.spread for cell in others if cell.trained]
+    spreads = [cell.spread for cell in others if cell.trained and cell.informs]
     known = [spread for spread in spreads if spread is not None]
     degrees = sum(spread.degrees for spread in known)
     if degrees < KNOWN:

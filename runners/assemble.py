@@ -24,6 +24,7 @@ from conf.schema import Config
 from methods import load as methods
 from methods.base import InputMethod
 from results.content import model_sha256
+from runners import controls
 from runners.evaluate import Split, answering
 from runners.source_prompts import WrongSource, source_prompts
 from runners.workers import DTYPES, missing_device
@@ -32,6 +33,7 @@ from tasks.encode import told_apart
 from tasks.encoded import encode_split
 from tasks.errors import DataError
 from tasks.kinds import kind_of
+from tasks.permuted import permuted
 from tasks.task import TaskData, load_task
 from tasks.templates import label_words
 
@@ -68,6 +70,7 @@ def problems_of(config: Config) -> list[str]:
         found += methods.check(config.method, facts, capped_length(config)) or _not_as_said(can, config)
     elif config.method.get("target") or config.method.get("path"):
         found.append(f"method={config.method['name']} has a class, but its YAML says capabilities.trains=false")
+    found += controls.problems(config)
     init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
     deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
     if deep_from_text and (not facts.traits.continues or network != "none"):
@@ -124,7 +127,28 @@ def load_data(config: Config) -> TaskData:
             chosen = torch.randperm(len(examples), generator=generator)[:limit].tolist()
             data.splits[role] = examples.take(sorted(chosen))
     data.report["used_rows"] = {role: len(examples) for role, examples in data.splits.items()}
+    if config.control == "shuffled_labels" and "train" in data.splits:
+        shuffle_labels(config, data)
     return data
+
+
+def shuffle_labels(config: Config, data: TaskData) -> None:
+    """Permute the gold of the training rows that are used, and note it in the report; other splits stay.
+
+    Raises:
+        Refused: it would change nothing, so that this were the method itself under the name of a control.
+    """
+    data.splits["train"], changed = permuted(config.task, data.splits["train"], config.seed)
+    rows = len(data.splits["train"])
+    if not changed:
+        raise Refused(
+            f"control=shuffled_labels on {config.task.name}: its {rows} training rows have one gold, or no two of them "
+            "could have each other's, so there is nothing to shuffle"
+        )
+    data.report["control"] = (
+        f"control: the gold of the training rows was permuted (seed {config.seed}); {changed:,} of {rows:,} have "
+        "another than their own. Validation and test are untouched"
+    )
 
 
 def room_for_source(config: Config) -> int | None:
@@ -261,7 +285,9 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         start_from(tuned, config)
     tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
     tuned = tuned.to(device)
-    if method is not None and "train" in splits:
+    if controls.stays_as_drawn(config):
+        tuned.leave_as_drawn()
+    elif method is not None and "train" in splits:
         method.prepare(partial(example_gradients, tuned, splits["train"]))
     return Parts(data, splits, tuned)
 

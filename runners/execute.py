@@ -18,6 +18,7 @@ from conf.paths import cache_root
 from conf.schema import Config
 from methods import load as methods
 from methods.base import Method
+from results.controls import named
 from results.files import replacing, write_json
 from results.identity import contents, id_of
 from results.ledger import RunFolder
@@ -28,6 +29,8 @@ from runners import checkpoint
 from runners.assemble import Parts, Refused, assemble, capped_length, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
+from runners.controls import stays_as_drawn, trains_something
+from runners.deployed import deployed_parameters
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.measures import peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
@@ -51,6 +54,7 @@ from runners.verdicts import (
     truncation,
     verdict,
 )
+from runners.watching import Watch
 from runners.workers import Workers
 from tasks.config import metric_of
 from tasks.errors import DataError
@@ -80,7 +84,7 @@ class Execution:
             "run_id": run.id,
             "status": "running",
             "reason": None,
-            "method": config.method["name"],
+            "method": named(config.method, config.control),
             "task": task.name,
             "backbone": config.backbone.name,
             "protocol": protocol.name,
@@ -118,10 +122,12 @@ class Execution:
                 self._before_training(parts, evaluator)  # what the length limit cuts, what a perfect answer scores
                 if self.config.released.path:
                     self._take_released(parts)
-                elif capabilities(self.config.method).trains:
+                elif trains_something(self.config):
                     session = self._open(parts, evaluator)  # new, and scored untrained; or as a checkpoint left it
                     self._train(session, parts, evaluator)  # steps; the selection split says which were the best
                     self._close(session, parts)  # the best tensors are taken and saved
+                elif stays_as_drawn(self.config):
+                    self._leave_as_drawn(parts)
                 self._report(parts, evaluator)  # their scores, and every prediction
                 self._judge(parts, data)  # standard error and guard rails
                 return self.finished()  # the record
@@ -234,6 +240,11 @@ class Execution:
         self.record["selected_step"] = 0
         self.workers.jointly(lambda: self._save(parts))
 
+    def _leave_as_drawn(self, parts: Parts) -> None:
+        """A random prompt is scored as it is."""
+        self.record["selected_step"] = 0
+        self.workers.jointly(lambda: self._save(parts))
+
     def _take(self, data: TaskData) -> None:
         """Note what the data say of themselves, and which of their splits select and are reported.
 
@@ -248,6 +259,9 @@ class Execution:
             )
             for role, count in (data.report.get("shared_with_train") or {}).items()
         ]
+        if data.report.get("control"):
+            self.record["verdicts"].append(verdict("control", "note", data.report["control"]))
+            say(data.report["control"], self.workers.main)
         seen = trained_on(self.config.backbone, self.config.task.name)
         if seen and not self.config.backbone.random_weights:
             self.record["verdicts"].append(verdict("trained_before", "note", seen))
@@ -310,9 +324,11 @@ class Execution:
             say(f"goes on from step {session.step} of {session.total}", self.workers.main)
         elif self.runner.evaluate_untrained:
             for split in dict.fromkeys((self.select_split, self.report_split)):
-                metrics = evaluator(parts.splits[split]).metrics
-                session.untrained[split] = metrics
-                session.log({"step": 0, "split": split, "metrics": metrics})
+                found = evaluator(parts.splits[split])
+                session.untrained[split] = found.metrics
+                if split == self.report_split:  # so that what training brought can be tested
+                    self._write_predictions(f"untrained.{split}", found)
+                session.log({"step": 0, "split": split, "metrics": found.metrics})
         self.record["untrained_metrics"] = session.untrained
         return session
 
@@ -321,10 +337,13 @@ class Execution:
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
         label = f"{self.config.method['name']} {self.config.task.name}{apart(self.run.id)}"
+        selection = parts.splits[self.select_split]
+        watch = Watch(self.run, parts.tuned.method, evaluator, selection, self.workers.main)
         try:
+            watch.begin(session.step)
             train(
-                session, parts.tuned, parts.splits["train"], parts.splits[self.select_split], evaluator,
-                self.select_metric, label=label, log=mirror.log, beat=self._write, stop=self.stop,
+                session, parts.tuned, parts.splits["train"], selection, evaluator, self.select_metric, label=label,
+                log=mirror.log, beat=self._write, stop=self.stop, note=watch.note,
             )  # fmt: skip
         finally:
             mirror.finish({"selected_step": session.best.step, "best": session.best.score})
@@ -361,6 +380,9 @@ class Execution:
         if self.workers.main and scores and len(scores) == len(found.predictions):
             write_scores(self.run / f"scores.{name}.npz", [p.id for p in found.predictions], scores)
         self.record["metrics"][name] = found.metrics
+        self._write_predictions(name, found)
+
+    def _write_predictions(self, name: str, found: Evaluation) -> None:
         if self.workers.main:
             rows = [
                 {"id": p.id, "prediction": p.prediction, "reference": p.reference, "group": p.group}
@@ -373,6 +395,9 @@ class Execution:
             return
         with replacing(self.run / "method.safetensors") as temporary:
             save_file(parts.tuned.state(), temporary)
+        backbone, some = parts.tuned.backbone, parts.splits[self.report_split].encoded[0]
+        batch = backbone.collate([some]).to(self.workers.device)
+        self.record["deployed_parameters"] = deployed_parameters(parts.tuned, batch)
         manifest = {
             "method": self.config.method,
             "backbone": {"name": self.config.backbone.name, "revision": self.config.backbone.revision},

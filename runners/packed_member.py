@@ -112,7 +112,7 @@ class SharedData:
 
     def __call__(self, member: Member) -> tuple[Any, dict[str, Split] | None]:
         config = member.config
-        key = repr((config.task, config.protocol, config.data, config.fidelity))
+        key = repr((config.task, config.protocol, config.data, config.fidelity, config.control))
         for known, data, owner in self.loaded:
             if known == key and owner.config.seed == config.seed:
                 return data, owner.splits()

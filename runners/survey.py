@@ -13,6 +13,7 @@ from conf.capabilities import capabilities
 from conf.paths import ledger_of
 from conf.plan import UNKNOWN, Plan, Point
 from conf.resolve import get
+from runners.controls import trains_something
 
 STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing", "unreachable")
 WORDS = {"unreachable": "not reachable from here"}
@@ -65,7 +66,7 @@ class Clock:
     def seconds(self, point: Point) -> tuple[float, bool]:
         """(seconds of the whole run, whether they come from measured runs)."""
         config = point.config
-        if not capabilities(config.method).trains or config.released.path:  # scored as it is
+        if not trains_something(config):  # scored as it is
             return 0.0, True
         steps = config.runner.max_steps or 0
         for key in self._keys(config.backbone.name, config.method["name"], config.task.name, point.resolved):

@@ -20,6 +20,7 @@ from conf.plan import Plan, Point, launcher_of, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.confirm import confirming
+from runners.controls import with_controls
 from runners.job import run_point
 from runners.outcome import Outcome, outcome_of, told
 from runners.survey import LIMIT_HOURS, PointState, hours, hours_text, show, survey
@@ -36,7 +37,7 @@ def main(overrides: Sequence[str]) -> int:
     0 all done, 1 some failed, 2 refused (nothing was started), 3 some held by other processes, 75 and 130 stopped.
     """
     rank, count = processes()
-    plan = confirming(make_plan(overrides))
+    plan = with_controls(confirming(make_plan(overrides)))
     if count > 1 and plan.launcher != "basic":
         plan.problems.append(
             f"hydra/launcher={plan.launcher}: under torchrun every process runs the same list; leave it out"

@@ -71,6 +71,7 @@ def train(
     log: Callable[[dict[str, Any], int], None],
     beat: Callable[[], None],
     stop: StopSignal,
+    note: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train until the budget or the patience ends; the session then holds the best tensors.
 
@@ -79,6 +80,7 @@ def train(
         log: mirrors values (tracking).
         beat: called at every checkpoint (the record's heartbeat).
         stop: whether SIGTERM came; then a checkpoint is written and the loop left.
+        note: called at every evaluation with its step (runners/watching.py).
 
     Raises:
         Stopped: SIGTERM came; the checkpoint of the last step is written.
@@ -106,6 +108,7 @@ def train(
                     _checkpoint(session, workers, beat)
                     raise
                 session.consider(selection.name, metrics, metric)
+                note(session.step)
                 log({f"{selection.name}/{key}": value for key, value in metrics.items()}, session.step)
                 _checkpoint(session, workers, beat)
             if session.finished:

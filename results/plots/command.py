@@ -18,6 +18,7 @@ kinds        curves       validation metric and training loss against step
              sensitivity  score against learning rate and prompt length, every seed a dot
              pareto       score against trainable parameters, training speed and memory
              gates        APT's gates per layer and token
+             gates_over_training  the same at every evaluation
              tuning       expected best validation score against the number of trials
 filters      any field of the record (task=glue/rte method=pt,dept seed=1,2), any key of the configuration
              (runner.max_steps=40), run_id=PREFIX, paper=NAME (its experiments), paper=NAME table=NAME (the runs in
@@ -75,6 +76,8 @@ def figures(
 def _worth_drawing(kind: str, panel: Panel) -> bool:
     if kind == "gates":
         return any(run.gates() for run in panel.trained)
+    if kind == "gates_over_training":
+        return any(run.gates_over_training() for run in panel.trained)
     if kind == "curves":
         return any(run.history for run in panel.trained)
     if kind == "tuning":
@@ -114,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
 def _nothing(kind: str, runs: Sequence[Seen], root: Path, filters: dict[str, list[str]]) -> str:
     finished = sum(run.done and run.method not in BASELINES for run in runs)
     asked = " ".join(f"{key}={','.join(values)}" for key, values in filters.items()) or "no filter"
-    extra = " (gates are written for method=apt)" if kind == "gates" else ""
+    extra = " (gates are written for method=apt)" if kind.startswith("gates") else ""
     return (
         f"nothing to draw for {kind}{extra}: {len(runs)} runs in {root} pass {asked}, {finished} of them finished and "
         "trained. Loosen the filters, give ledger.root=DIR, or train some: make demo"
@@ -145,6 +148,12 @@ def _gates(panel: Panel, out: Path, name: str, every_point: bool) -> list[Path]:
     return gates.draw(panel, out, name)
 
 
+def _gates_over_training(panel: Panel, out: Path, name: str, every_point: bool) -> list[Path]:
+    from results.plots import gates_over_training
+
+    return gates_over_training.draw(panel, out, name)
+
+
 def _tuned(panel: Panel, out: Path, name: str, every_point: bool) -> list[Path]:
     from results.plots import tuning
 
@@ -156,5 +165,6 @@ KINDS: dict[str, Callable[[Panel, Path, str, bool], list[Path]]] = {
     "sensitivity": _sensitivity,
     "pareto": _pareto,
     "gates": _gates,
+    "gates_over_training": _gates_over_training,
     "tuning": _tuned,
 }

@@ -95,6 +95,16 @@ class Seen(Run):
             return None
         return content if isinstance(content, dict) and sound_gates(content) else None
 
+    def gates_over_training(self) -> dict[int, dict[str, Any]]:
+        """Step -> APT's gates there, as `gates`; {} where none were noted (runs of earlier versions)."""
+        try:
+            rows = read_lines(self.folder / "diagnostics" / "over_training.jsonl")
+        except (ValueError, OSError, RecursionError) as error:
+            warnings.warn(f"run {self.id}: {error}", stacklevel=2)
+            return {}
+        sound = (row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int))
+        return {r["step"]: r["gates"] for r in sound if isinstance(r.get("gates"), dict) and sound_gates(r["gates"])}
+
 
 @dataclass(frozen=True)
 class GridPoint:

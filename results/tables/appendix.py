@@ -20,7 +20,7 @@ from results.tables.state import State
 
 HEAD = (
     "row", "tasks", "seeds", "trials", "runs tried", "steps", "selected step", "batch", "learning rates",
-    "hours, shown", "hours, all trials", "trained", "stored", "head", "backbone",
+    "hours, shown", "hours, all trials", "trained", "stored", "deployed", "head", "backbone",
 )  # fmt: skip
 PACKAGES = ("python", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "numpy")
 
@@ -76,6 +76,7 @@ def _row(line: Line) -> list[str]:
         _hours(line.tried),
         _span(run.record.get("trainable_parameters") for run in runs),
         _span(stored_parameters(run) for run in runs),
+        _span(run.record.get("deployed_parameters") for run in runs),
         _span(run.record.get("head_parameters") for run in runs),
         _span(run.record.get("backbone_parameters") for run in runs),
     ]
@@ -115,8 +116,9 @@ def _explained(lines: Sequence[Line]) -> list[str]:
         "Trials: configurations apart from their seed, the greatest number behind one cell of the row; runs tried: "
         "with all their seeds. Hours: wall time of single runs, summed (+: some were not timed"
         + (f"; {packed} shared their passes with others, so their time is not their own" if packed else "")
-        + "). Parameters: trained (the method's own), stored (in its saved file), the head beside them, the frozen "
-        "backbone that is needed to deploy it.",
+        + "). Parameters: trained (the method's own), stored (in its saved file, a head with them), deployed (beside the "
+        "backbone where it answers: prompts, prefixes and tables of offsets folded, else as stored, without the head), the "
+        "head, the frozen backbone.",
     ]
 
 

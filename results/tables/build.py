@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from results.controls import overrides
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
 from results.tables import caption, compare, published
@@ -204,6 +205,8 @@ def _fill_command(state: State, filled: Filled) -> None:
     if " -m " in base:  # a sweep fills the whole table, and runs nothing that is there
         filled.cell.command = base
         return
+    if isinstance(where.get("method"), str):  # a control's name is no choice of the command line
+        where |= overrides(where["method"])
     words = [f"{key}={_word(value)}" for key, value in where.items() if value is not None]
     if base:
         said = {word.split("=")[0] for word in base.split()}

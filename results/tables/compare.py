@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +14,7 @@ from results.tables.evidence import OTHER_ROWS, Evidence, evidence
 from results.tables.layout import ColumnSpec
 from results.tables.model import Table
 from results.tables.state import Filled, State
-from results.two_way import Difference, Sample, Term, compare_sums, usual_variance
+from results.two_way import Difference, Term, compare_sums, usual_variance
 
 LEVEL = 0.05
 UNTESTED = "not tested: "
@@ -114,7 +114,7 @@ def _mean(parts: list[Evidence]) -> Evidence:
         return next(part for part in parts if part.sample is None)
     scores = np.mean([sample.scores for sample in samples], axis=0)
     values = np.mean([sample.values for sample in samples], axis=0)
-    return Evidence("", parts[0].ids, Sample(scores, values, samples[0].trained))
+    return Evidence("", parts[0].ids, replace(samples[0], scores=scores, values=values))
 
 
 def hold(rows: Mapping[int, list[Piece]]) -> dict[tuple[int, int], Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tasks.metrics import sums_of
 from tasks.sums import Sums
 
 ONE_RUN = "one trained run (another seed could give another score)"
+ONE_UNTRAINED = "untrained, of one seed (another one could draw another prompt)"
 NO_PREDICTIONS = "no predictions are kept"
 OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
 OTHER_ROWS = "scored on other rows than the best cell"
@@ -38,30 +39,43 @@ def evidence(state: State, filled: Filled) -> Evidence:
 
 
 def _read(filled: Filled) -> Evidence:
-    if filled.row.value != "score" or not filled.runs:
+    untrained = filled.row.value == "untrained"
+    if filled.row.value == "median" or not filled.runs:
         return Evidence(NO_PREDICTIONS)
-    trained = any(run.trained for run in filled.runs)
-    if trained and len(filled.runs) < 2:
-        return Evidence(ONE_RUN)
+    if len(filled.runs) < 2 and (untrained or filled.runs[0].trained):
+        kept = not untrained or filled.runs[0].predictions(untrained=True)
+        return Evidence((ONE_UNTRAINED if kept else NO_PREDICTIONS) if untrained else ONE_RUN)
     ids: tuple[str, ...] = ()
     groups: list[str] = []
-    found = []
+    found, seen = [], []
     for run in filled.runs:
-        rows = sorted(run.predictions(), key=lambda row: str(row.get("id")))
+        rows = sorted(run.predictions(untrained=untrained), key=lambda row: str(row.get("id")))
         names = tuple(str(row.get("id")) for row in rows)
         if not rows:
             return Evidence(NO_PREDICTIONS)
         if ids and names != ids:
             return Evidence("its seeds were scored on different rows")
         ids, groups = names, [str(row.get("group") or row.get("id")) for row in rows]
-        sums = run_sums(run, filled.column.metric or run.primary_metric, rows, groups)
+        sums = run_sums(run, filled.column.metric or run.primary_metric, rows, groups, untrained)
         if sums is None:
             return Evidence(OTHER_METRIC)
         found.append(sums)
-    return Evidence("", ids, sample(found, groups if len(set(groups)) < len(groups) else None, trained))
+        seen.append([row.get("prediction") for row in rows])
+    varies = any(run.trained for run in filled.runs)
+    if untrained and all(answers == seen[0] for answers in seen):  # nothing is drawn: its seeds are one run
+        found, varies = found[:1], False
+    clusters = groups if len(set(groups)) < len(groups) else None
+    informs = not untrained and not any(run.drawn for run in filled.runs)
+    return Evidence("", ids, replace(sample(found, clusters, varies), informs=informs))
 
 
-def run_sums(run: Run, metric: str, rows: Sequence[dict], groups: Sequence[str]) -> Sums | None:  # type: ignore[type-arg]
+def run_sums(
+    run: Run,
+    metric: str,
+    rows: Sequence[dict],  # type: ignore[type-arg]
+    groups: Sequence[str],
+    untrained: bool = False,
+) -> Sums | None:
     """A run's metric as sums over its predictions, None where that does not give the score of its record."""
     try:
         sums = sums_of(
@@ -76,7 +90,7 @@ def run_sums(run: Run, metric: str, rows: Sequence[dict], groups: Sequence[str])
         )
     except (KeyError, TypeError, ValueError):
         return None
-    recorded = run.score(metric=metric)
+    recorded = run.score(metric=metric, untrained=untrained)
     if sums is None or recorded is None or not np.isclose(float(sums.value(sums.terms.sum(0))), recorded, atol=1e-6):
         return None
     return sums

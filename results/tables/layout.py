@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from results.controls import MARK
 from results.identity import flatten
 from results.records import UNTRAINED, Run, matches
 from results.standing import told
@@ -215,12 +216,28 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
     columns.append(ColumnSpec("size", "n test", "size"))
     specs: list[RowSpec] = []
     for where in _crossed(kept, names):
-        if "method" in names and any(matches(run, where) and run.score(untrained=True) for run in kept):
+        control = str(where.get("method")).endswith(MARK)  # before training it is what its method is
+        if "method" in names and not control and any(_scored_untrained(run) and matches(run, where) for run in kept):
             specs.append(RowSpec(f"untrained {_named(where)}", where, value="untrained"))
         specs.append(RowSpec(_named(where), where))
     specs.sort(key=lambda spec: spec.value != "untrained" and spec.where.get("method") not in UNTRAINED)
     title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
-    return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters))
+    said = _without(kept, (*names, *across))
+    return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters), caption=said)
+
+
+def _scored_untrained(run: Run) -> bool:
+    return run.score(untrained=True) is not None
+
+
+def _without(runs: Sequence[Run], names: Sequence[str]) -> tuple[str, ...]:
+    """The finished runs that stand in no cell of a free table, because they have no such key, by the key."""
+    found = [(name, sum(run.done and run.get(name) is None for run in runs)) for name in dict.fromkeys(names)]
+    return tuple(
+        f"{count} finished run{'s have' if count > 1 else ' has'} no {name} and stand{'' if count > 1 else 's'} in no cell."
+        for name, count in found
+        if count
+    )
 
 
 def _crossed(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:

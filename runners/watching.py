@@ -1,0 +1,60 @@
+"""What a method tells of itself while it trains (APT's gates), one line per evaluation: diagnostics/over_training.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from methods.base import Method
+from results.files import append_line, read_lines, write_lines
+from results.ledger import Run
+from runners.evaluate import Evaluator, Split
+
+NAME = "over_training.jsonl"
+DIGITS = 4
+EXAMPLES = 32  # of the selection split
+
+
+class Watch:
+    """Asks a method what it tells, on a few examples, at each evaluation; silent for methods that tell nothing.
+
+    No random number is drawn and nothing is trained by it. The main process alone watches.
+    """
+
+    def __init__(self, run: Run, method: Any, evaluator: Evaluator, split: Split, main: bool) -> None:
+        self.path = run / "diagnostics" / NAME
+        tells = isinstance(method, Method) and type(method).watch is not Method.watch
+        self.method = method if tells and main else None
+        self.evaluator, self.split = evaluator, split
+
+    def begin(self, step: int) -> None:
+        """Start anew, or keep what was noted up to the step from which a run goes on."""
+        if self.method is None:
+            return
+        kept = [row for row in read_lines(self.path) if row.get("step", 0) <= step] if step and self.path.exists() else []
+        self.path.parent.mkdir(exist_ok=True)
+        write_lines(self.path, kept)
+        if not kept:
+            self.note(step)
+
+    def note(self, step: int) -> None:
+        """Append what the method tells at a step."""
+        if self.method is None:
+            return
+        self.evaluator.tuned.eval()
+        self.method.watch()
+        self.evaluator.answer(self.split, list(range(min(EXAMPLES, len(self.split.examples)))))
+        seen = self.method.diagnostics()
+        if seen:
+            append_line(self.path, {"step": step, **rounded(seen)})
+
+
+def rounded(value: Any) -> Any:
+    """The same with its fractions to four digits."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    if isinstance(value, Mapping):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return value
