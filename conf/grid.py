@@ -54,7 +54,8 @@ SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trials": ("a number from 1", lambda v: type(v) is int and v >= 1),
     "parts": ("a list of grids", lambda v: isinstance(v, list) and all(isinstance(part, Mapping) for part in v)),
     "controls": (
-        f"a list of {', '.join(CONTROLS)}", lambda v: isinstance(v, list) and all(name in CONTROLS for name in v)
+        f"a list of {', '.join(CONTROLS)}",
+        lambda v: isinstance(v, list) and all(name in CONTROLS for name in v),
     ),
     "by_budget": ("a mapping {name: grid}", lambda v: isinstance(v, Mapping) and len(v) > 0),
 }

@@ -1,7 +1,7 @@
 """What a control is called: never by the bare name of the method that it stands beside.
 
-Records, tables, figures and tests go by `record["method"]`. A control has a name of its own there, so that no table of a
-method ever takes one of its controls for a run of it.
+Records, tables, figures and tests go by `record["method"]`. A control has a name of its own there, so that no table of
+a method ever takes one of its controls for a run of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WORDS = {
 
 
 def named(method: Mapping[str, Any], control: str | None) -> str:
-    """A run's method as records have it: `dept`, `dept, shuffled labels (control)`, `lora r=2, parameter-matched (control)`.
+    """A run's method as records have it: `dept`, or `dept, shuffled labels (control)`.
 
     The rank stands in the name of a matched LoRA: those beside two methods are two rows, not two trials of one.
     """

@@ -75,6 +75,12 @@ class Run:
         return str(source)
 
     @property
+    def data_content(self) -> str | None:
+        """The observed hash of the rows, in canonical form: equal ones are equal data, wherever they came from."""
+        value = lookup(self.record, "data.sha256")
+        return None if value is None else str(value)
+
+    @property
     def is_fixture(self) -> bool:
         """Whether the run was made on synthetic rows or on a backbone with random weights."""
         return (
@@ -257,7 +263,7 @@ def made(record: dict[str, Any]) -> str:
 
 
 def matches(run: Run, where: Mapping[str, Any]) -> bool:
-    """Whether a run has every wanted value; a list means any of them, `null` means not set, `*` anything that is set."""
+    """Whether a run has every wanted value; a list means any of them, `null` not set, `*` anything that is set."""
     for name, wanted in where.items():
         value = run.get(name)
         options: Iterable[Any] = wanted if isinstance(wanted, list | tuple) else (wanted,)

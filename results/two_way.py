@@ -51,7 +51,7 @@ class Sample:
         values: (S, n) what each example (or cluster) contributes to each run; their mean over n is the score, for a
             metric that is no mean up to the jackknife's correction.
         trained: whether another seed could have given another score. What trains nothing needs one run only.
-        informs: whether its spread over seeds tells how much training spreads (not of what was drawn and never trained).
+        informs: whether its spread over seeds tells how much training spreads (what is drawn and never trained: no).
     """
 
     scores: Array

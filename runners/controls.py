@@ -151,4 +151,3 @@ def nearest_rank(wanted: int, of_one: int) -> int:
     """The rank, from 1, whose count (rank x the count of rank 1) is nearest; of two equally near the smaller."""
     below = max(1, wanted // of_one)
     return below if wanted - below * of_one <= (below + 1) * of_one - wanted else below + 1
-

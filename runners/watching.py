@@ -1,4 +1,4 @@
-"""What a method tells of itself while it trains (APT's gates), one line per evaluation: diagnostics/over_training.jsonl."""
+"""What a method tells of itself as it trains (APT's gates): diagnostics/over_training.jsonl, a line per evaluation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Watch:
         """Start anew, or keep what was noted up to the step from which a run goes on."""
         if self.method is None:
             return
-        kept = [row for row in read_lines(self.path) if row.get("step", 0) <= step] if step and self.path.exists() else []
+        kept = (
+            [row for row in read_lines(self.path) if row.get("step", 0) <= step] if step and self.path.exists() else []
+        )
         self.path.parent.mkdir(exist_ok=True)
         write_lines(self.path, kept)
         if not kept:

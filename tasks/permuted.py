@@ -69,7 +69,7 @@ def permuted(task: TaskConfig, train: Examples, seed: int) -> tuple[Examples, in
     for rows in alike.values():
         gold |= zip(rows, (true[row] for row in generator.sample(rows, len(rows))), strict=True)
     changed = sum(gold[row] != true[row] for row in numbers)
-    return Examples(Rows(train.rows, column, gold), train.items, train.template), changed
+    return Examples(Rows(train.rows, column, gold), train.items, train.template, train.split), changed
 
 
 def _is_list(value: Any) -> bool:

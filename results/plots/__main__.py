@@ -1,4 +1,4 @@
-"""``python -m results.plots curves|sensitivity|pareto|gates|gates_over_training|tuning [key=value ...] [out=DIR] [ledger.root=DIR]``."""
+"""``python -m results.plots KIND [key=value ...] [out=DIR] [ledger.root=DIR]``."""
 
 from __future__ import annotations
 

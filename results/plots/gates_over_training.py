@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from results.plots import palette, style
 from results.plots.runs import Panel, Seen
@@ -58,8 +59,8 @@ def draw(panel: Panel, out: Path, name: str) -> list[Path]:
         figure.colorbar(image, ax=axis, pad=0.02, aspect=30)
     ids = [run.id for run in runs]
     caption = (
-        f"Gates at each evaluation, mean over {len(ids)} run(s) (seeds of one grid point) and the first examples of the "
-        f"selection split. From the ledger: {style.provenance(ids)}."
+        f"Gates at each evaluation, mean over {len(ids)} run(s) (seeds of one grid point) and the first examples of "
+        f"the selection split. From the ledger: {style.provenance(ids)}."
     )
     style.finish(figure, panel.title, caption)
     return style.save(figure, out, name, caption)
@@ -72,5 +73,5 @@ def _heat(axis: Axes, steps: Sequence[int], values: Array, limits: tuple[float, 
     axis.grid(visible=False)
     places = np.unique(np.linspace(0, len(steps) - 1, min(TICKS, len(steps))).round().astype(int))
     axis.set_xticks(places, [f"{steps[place]:,}" for place in places])
-    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     return image

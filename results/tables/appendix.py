@@ -116,9 +116,9 @@ def _explained(lines: Sequence[Line]) -> list[str]:
         "Trials: configurations apart from their seed, the greatest number behind one cell of the row; runs tried: "
         "with all their seeds. Hours: wall time of single runs, summed (+: some were not timed"
         + (f"; {packed} shared their passes with others, so their time is not their own" if packed else "")
-        + "). Parameters: trained (the method's own), stored (in its saved file, a head with them), deployed (beside the "
-        "backbone where it answers: prompts, prefixes and tables of offsets folded, else as stored, without the head), the "
-        "head, the frozen backbone.",
+        + "). Parameters: trained (the method's own), stored (in its saved file, a head with them), deployed "
+        "(beside the backbone where it answers, without the head: prompts, prefixes and tables of offsets folded, "
+        "else as stored), the head, the frozen backbone.",
     ]
 
 

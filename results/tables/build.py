@@ -93,7 +93,7 @@ def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
 def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     """A cell of scores (or of a measured speed, time or memory)."""
     found = candidates(state, row, column)
-    choice = choose(found, state.options.selection, column.metric)
+    choice = _of_one_data(found) or choose(found, state.options.selection, column.metric)
     runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
@@ -137,6 +137,20 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     return filled
 
 
+def _of_one_data(found: Sequence[Run]) -> Choice | None:
+    """Runs on several contents of the data are no trials of each other: which one is meant, nobody has said."""
+    seen = {
+        run.data_content: str(lookup(run.record, "data.revision")) for run in found if run.done and run.data_content
+    }
+    if len(seen) < 2 or len({run.get("task") for run in found}) > 1:
+        return None
+    revisions = ", ".join(sorted(set(seen.values())))
+    problem = (
+        f"its runs saw {len(seen)} contents of the data ({revisions}): filter by data.revision=, or move some away"
+    )
+    return Choice((), "none", problem=problem)
+
+
 def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) -> None:
     """Name the finished runs whose score is missing or no finite number: they are not in the mean."""
     for run in runs:
@@ -174,9 +188,6 @@ def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
         statuses = list(dict.fromkeys(run.status for run in broken))
         cell.text = statuses[0] if statuses else ("no score" if choice.runs else "missing")
         cell.run_ids = [run.id for run in broken]
-    sources = {run.record.get("data", {}).get("sha256") and _hashes(run) for run in choice.runs}
-    if len(sources) > 1:
-        cell.footnotes.append(f"the seeds of this cell saw {len(sources)} different contents of the data")
 
 
 def _unfinished(table: Table) -> None:
@@ -191,11 +202,6 @@ def _unfinished(table: Table) -> None:
         for cell in cells:
             if any(seen == status for seen, _ in cell.unfinished):
                 cell.footnotes.append(note)
-
-
-def _hashes(run: Run) -> str:
-    """The observed content hashes of a run's data, as one string."""
-    return str(run.record.get("data", {}).get("sha256"))
 
 
 def _fill_command(state: State, filled: Filled) -> None:

@@ -86,7 +86,7 @@ def by_column(
     """
     state, table = fill(layout, reading, options or Options())
     columns = [column for column in state.layout.columns if column.kind == "score"]
-    rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value == "score" and row.where]
+    rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value != "median" and row.where]
     if layout.narrows and columns:
         return {columns[0].label: _within_rows(state, rows, columns)}
     labels = dict((index, row.label) for index, row in rows)
@@ -177,9 +177,13 @@ def pairs_text(layout: Layout, reading: Reading, options: Options | None = None)
 def _pairs(layout: Layout, title: str, contests: Sequence[Contest], untested: dict[str, str]) -> str:
     return (
         f"{matrix(contests)}\n{title}. {_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
-        f"bold: different at 5%, Holm over the {len(contests)} pairs, which nobody declared beforehand (exploratory). "
+        f"bold: different at 5%, Holm over {_pairs_of(len(contests))}, which nobody declared beforehand (exploratory). "
         f"No bold is no proof of equality, and {COLLAPSE}." + (f" Not tested{_because(untested)}." if untested else "")
     )
+
+
+def _pairs_of(count: int) -> str:
+    return f"the {count} pairs" if count > 1 else "the one pair"
 
 
 def _direction(layout: Layout) -> str:

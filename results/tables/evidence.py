@@ -18,15 +18,27 @@ ONE_UNTRAINED = "untrained, of one seed (another one could draw another prompt)"
 NO_PREDICTIONS = "no predictions are kept"
 OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
 OTHER_ROWS = "scored on other rows than the best cell"
+OTHER_DATA = "trained and scored on other contents of the data than the best cell"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why."""
+    """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why.
+
+    `data` is the observed hash of the data that its runs saw, where records have one.
+    """
 
     reason: str = ""
     ids: tuple[str, ...] = ()
     sample: Sample | None = None
+    data: str = ""
+
+    def same_examples(self, other: Evidence) -> bool:
+        """Whether both cells answered the same examples: equal ids of data that changed are other examples."""
+        return self.ids == other.ids and self.same_data(other)
+
+    def same_data(self, other: Evidence) -> bool:
+        return not self.data or not other.data or self.data == other.data
 
 
 def evidence(state: State, filled: Filled) -> Evidence:
@@ -66,7 +78,9 @@ def _read(filled: Filled) -> Evidence:
         found, varies = found[:1], False
     clusters = groups if len(set(groups)) < len(groups) else None
     informs = not untrained and not any(run.drawn for run in filled.runs)
-    return Evidence("", ids, replace(sample(found, clusters, varies), informs=informs))
+    seen_data = {str(value) for run in filled.runs if (value := run.data_content)}
+    made = replace(sample(found, clusters, varies), informs=informs)
+    return Evidence("", ids, made, ", ".join(sorted(seen_data)))
 
 
 def run_sums(

@@ -234,7 +234,9 @@ def _without(runs: Sequence[Run], names: Sequence[str]) -> tuple[str, ...]:
     """The finished runs that stand in no cell of a free table, because they have no such key, by the key."""
     found = [(name, sum(run.done and run.get(name) is None for run in runs)) for name in dict.fromkeys(names)]
     return tuple(
-        f"{count} finished run{'s have' if count > 1 else ' has'} no {name} and stand{'' if count > 1 else 's'} in no cell."
+        f"{count} finished runs have no {name} and stand in no cell."
+        if count > 1
+        else f"1 finished run has no {name} and stands in no cell."
         for name, count in found
         if count
     )

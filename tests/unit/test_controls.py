@@ -49,7 +49,7 @@ class Table:
 def labelled(labels: list[int]) -> tuple[TaskConfig, Examples]:
     task = TaskConfig("user/x", "classification", columns={"text": "text", "label": "label"}, labels=["a", "b", "c"])
     rows = Table([{"text": str(i), "label": label} for i, label in enumerate(labels)])
-    return task, Examples(rows, [(i, 0) for i in range(len(labels))], Template())  # type: ignore[arg-type]
+    return task, Examples(rows, [(i, 0) for i in range(len(labels))], Template(), "train")  # type: ignore[arg-type]
 
 
 @settings(max_examples=60)
@@ -73,7 +73,7 @@ def test_tags_go_to_sentences_of_as_many_words() -> None:
     task = TaskConfig("user/ner", "tagging", columns={"words": "words", "tags": "tags"}, labels=["X"])
     tags = [["B-X"], ["O"], ["O", "B-X"], ["B-X", "O"], ["O", "O", "O"], ["O"], ["B-X"]]
     rows = Table([{"words": ["w"] * len(t), "tags": t} for t in tags])
-    made, changed = permuted(task, Examples(rows, [(i, 0) for i in range(7)], Template()), 3)  # type: ignore[arg-type]
+    made, changed = permuted(task, Examples(rows, [(i, 0) for i in range(7)], Template(), "train"), 3)  # type: ignore[arg-type]
     assert [len(t) for t in made.rows["tags"]] == [len(t) for t in tags]
     assert made.rows["tags"][4] == tags[4] and sorted(map(str, made.rows["tags"])) == sorted(map(str, tags))
     assert changed == sum(a != b for a, b in zip(made.rows["tags"], tags, strict=True))

@@ -18,7 +18,11 @@ CASES: dict[str, tuple[str, list[str], Callable[[Any, Any], int]]] = {
     "pt": ("tiny_t5", ["method.prompt_length=7"], lambda f, n: 7 * f.width),
     "residual_pt": ("tiny_t5", ["method.prompt_length=7"], lambda f, n: 7 * f.width),
     "dept": ("tiny_t5", ["method.prompt_length=7", "method.max_source_length=40"], lambda f, n: (7 + 40) * f.width),
-    "accept": ("tiny_llama", ["method.prompt_length=60", "method.max_source_length=50"], lambda f, n: (60 + 50) * f.width),
+    "accept": (
+        "tiny_llama",
+        ["method.prompt_length=60", "method.max_source_length=50"],
+        lambda f, n: (60 + 50) * f.width,
+    ),
     "adept": ("tiny_llama", ["method.prompt_length=7"], lambda f, n: (7 + f.vocab) * f.width),
     "prefix": ("tiny_bert", ["method.prefix_length=7"], lambda f, n: 2 * f.layers * 7 * f.kv_heads * f.head_dim),
     "prefix/mlp": ("tiny_t5", [], lambda f, n: 2 * (f.layers + f.decoder_layers) * n.prefix_length * f.width),

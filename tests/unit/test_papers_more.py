@@ -46,12 +46,13 @@ def test_every_point_has_one_cell_and_every_row_has_points(experiment: str, pape
         held = [
             row.label
             for row in layout.rows
-            if row.where
-            and any(matches(run, {**layout.where, **row.taking(c)}) for c in layout.columns if c.where)
+            if row.where and any(matches(run, {**layout.where, **row.taking(c)}) for c in layout.columns if c.where)
         ]
         assert len(held) == 1, (run.get("method"), run.get("task"), held)
         rows[held[0]] += 1
-    later = {row.label for row in layout.rows if not row.where or "*" in row.where.values()}  # from runs of a user's own
+    later = {
+        row.label for row in layout.rows if not row.where or "*" in row.where.values()
+    }  # from runs of a user's own
     assert all(count for label, count in rows.items() if label not in later), rows
 
 
