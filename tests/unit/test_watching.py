@@ -67,7 +67,7 @@ def test_a_line_per_evaluation_from_step_0_cut_back_where_a_run_goes_on(tmp_path
     for step in (5, 10, 15):
         first.note(step)
     assert steps(tmp_path) == [0, 5, 10, 15] and first.evaluator.rows == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
-    assert '0.1235' not in first.path.read_text() and "1.1235" in first.path.read_text()
+    assert "0.1235" not in first.path.read_text() and "1.1235" in first.path.read_text()
     again = watch(tmp_path)  # killed after step 15, its checkpoint is of step 10
     again.begin(10)
     assert steps(tmp_path) == [0, 5, 10]
@@ -87,10 +87,10 @@ def test_a_method_that_tells_nothing_and_other_processes_write_nothing(tmp_path:
 def gates(root: Path, seed: int, noted: dict[int, float], layer_gate: bool = True) -> Path:
     run = root / write_run(root, "apt", seed=seed, config={"method": {"prefix_length": 3}})
     (run / "diagnostics").mkdir()
-    rows = [
-        {"step": step, "gates": {"layers": [[value] * 3, [0.5] * 3], **({"layer_gate": [value, 1.0]} if layer_gate else {})}}
-        for step, value in noted.items()
-    ]  # fmt: skip
+    rows = []
+    for step, value in noted.items():
+        more = {"layer_gate": [value, 1.0]} if layer_gate else {}
+        rows.append({"step": step, "gates": {"layers": [[value] * 3, [0.5] * 3], **more}})
     (run / "diagnostics" / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 99')
     return run
 
