@@ -7,7 +7,7 @@ from typing import Any
 
 from methods.base import Method
 from results.files import append_line, read_lines, write_lines
-from results.ledger import Run
+from results.ledger import RunFolder
 from runners.evaluate import Evaluator, Split
 
 NAME = "over_training.jsonl"
@@ -21,7 +21,7 @@ class Watch:
     No random number is drawn and nothing is trained by it. The main process alone watches.
     """
 
-    def __init__(self, run: Run, method: Any, evaluator: Evaluator, split: Split, main: bool) -> None:
+    def __init__(self, run: RunFolder, method: Any, evaluator: Evaluator, split: Split, main: bool) -> None:
         self.path = run / "diagnostics" / NAME
         tells = isinstance(method, Method) and type(method).watch is not Method.watch
         self.method = method if tells and main else None

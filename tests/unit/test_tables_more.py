@@ -46,7 +46,7 @@ def test_pairs_of_a_free_table_for_every_column(ledger: Path, capsys: pytest.Cap
     assert mrpc.significant and mrpc.value > 25 and not rte.significant
     assert main(["rows=method", "cols=task", "--pairs", f"ledger.root={ledger}"]) == 0
     out = capsys.readouterr().out
-    assert out.count("Holm over the 1 pairs") == 2 and "method by task, glue/rte." in out
+    assert out.count("Holm over the one pair") == 2 and "method by task, glue/rte." in out
     one = pairs_text(free(reading.runs, "method", "task", {"task": "glue/rte"}), reading)
     assert "method by task, task=glue/rte." in one and one.count("Holm") == 1
 
@@ -59,7 +59,7 @@ def test_runs_on_synthetic_rows_stand_in_pairs_as_in_tables(tmp_path: Path, caps
     assert main(words) == 0 and "Holm" not in capsys.readouterr().out
     assert main([*words, "fixtures=true"]) == 0
     said = capsys.readouterr().out
-    assert "Holm over the 1 pairs" in said and "fixtures=true: runs on synthetic rows or random weights" in said
+    assert "Holm over the one pair" in said and "fixtures=true: runs on synthetic rows or random weights" in said
     table = compare("pt", "dept", root=tmp_path, fixtures=True)
     assert table["difference"].notna().all() and len(table) == 1
     assert compare("pt", "dept", root=tmp_path).empty

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from methods.base import Method
-from results.ledger import Run
+from results.ledger import RunFolder
 from results.plots.command import main
 from results.plots.gates_over_training import over_training
 from results.plots.runs import Seen
@@ -54,7 +54,7 @@ class Split:
 
 
 def watch(folder: Path, method: Method | None = None, main_process: bool = True) -> Watch:
-    return Watch(Run(folder), method or Telling(), Answering(), Split(), main_process)  # type: ignore[arg-type]
+    return Watch(RunFolder(folder), method or Telling(), Answering(), Split(), main_process)  # type: ignore[arg-type]
 
 
 def steps(folder: Path) -> list[int]:
