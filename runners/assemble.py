@@ -26,6 +26,7 @@ from methods.base import InputMethod
 from results.content import model_sha256
 from runners import controls
 from runners.evaluate import Split, answering
+from runners.progress import counted
 from runners.source_prompts import WrongSource, source_prompts
 from runners.workers import DTYPES, missing_device
 from tasks.config import source_length
@@ -187,6 +188,7 @@ def encode_splits(config: Config, data: TaskData, tokenizer: Any) -> dict[str, S
             tag_names=kind_of(config.task).tag_names(config.task),
             data_sha256=data.report["sha256"],
             cache_root=cache_root(config),
+            watched=partial(counted, f"tokenise {role}", len(examples)),
         )
         if encoded.largest_id >= (rows := config.backbone.sizes().vocab):
             raise Refused(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+T = TypeVar("T")
 SECONDS = 30.0  # between two lines of a log
 _SHARED = False  # whether other processes write to the same terminal
 
@@ -105,6 +106,14 @@ class Board:
         if shown is not None:
             shown.__exit__(None, None, None)
         say(text)
+
+
+def counted(label: str, total: int, batches: Iterable[list[T]]) -> Iterator[list[T]]:
+    """The same batches, with a bar over their rows."""
+    with bar(label, total, unit="row", leave=False) as shown:
+        for batch in batches:
+            yield batch
+            shown.update(len(batch))
 
 
 def say(text: str, main: bool = True) -> None:

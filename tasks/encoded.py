@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -182,19 +182,21 @@ def encode_split(
     tag_names: Sequence[str] = (),
     data_sha256: str = "",
     cache_root: str | Path | None = None,
+    watched: Callable[[Iterator[list[Encoded]]], Iterable[list[Encoded]]] = iter,
 ) -> EncodedSplit:
     """Encode a split, or map it from the cache where the same was encoded before.
 
     Args:
         data_sha256: the observed content hash (``TaskData.report["sha256"]``); without it nothing is cached.
         cache_root: where the cache lies; ``None`` keeps the arrays in memory.
+        watched: passes the batches on and shows how far they are; not called where the cache has the split.
     """
     options: dict[str, Any] = {
         "family": family, "max_source_length": max_source_length, "max_target_length": max_target_length,
         "answer_eos": answer_eos, "tag_names": list(tag_names), "source_tokens": source_tokens,
     }  # fmt: skip
     if cache_root is None or not data_sha256:
-        return EncodedSplit(*arrays_of(encode_batches(examples, tokenizer, **options)))
+        return EncodedSplit(*arrays_of(watched(encode_batches(examples, tokenizer, **options))))
     dealt = str(getattr(examples.rows, "digest", ""))  # rows with another gold than the data's (tasks/permuted.py)
     items = hashlib.sha256(np.asarray(examples.items, dtype=np.int64).tobytes() + dealt.encode()).hexdigest()
     # places in a split say nothing of its rows without its name: validation and test may be of one size
@@ -202,7 +204,7 @@ def encode_split(
     key = key_of(FORMAT, code_sha256(), rows, examples.template.identity(), tokenizer_digest(tokenizer), options)
 
     def build(scratch: Path) -> None:
-        arrays, about = arrays_of(encode_batches(examples, tokenizer, **options))
+        arrays, about = arrays_of(watched(encode_batches(examples, tokenizer, **options)))
         for name, values in arrays.items():
             np.save(scratch / f"{name}.npy", values)
         (scratch / "about.json").write_text(json.dumps(about), encoding="utf-8")

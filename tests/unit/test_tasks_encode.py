@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
+import tasks.encode as encode_module
 from backbones.tiny_tokenizer import tiny_tokenizer
+from runners import progress
 from tasks import encoded
 from tasks.cache import key_of, rows_folder
 from tasks.config import TOLD
@@ -127,6 +130,23 @@ def test_cached_splits_equal_fresh_ones(
         encode_split(data.splits["train"], tokenizer, **(options | {"max_source_length": 25}), **kept)
     with pytest.raises(pytest.fail.Exception, match="encoded twice"):  # so are other rows
         encode_split(data.splits["train"][:3], tokenizer, **options, **kept)
+
+
+def test_tokenising_shows_how_far_it_is_and_a_second_time_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    monkeypatch.setattr(encode_module, "BATCH", 3)
+    data = load_task(task_of("superglue/boolq"), protocol_of("carved"), FIXTURE, family="t5", cache_root=tmp_path)
+    split = data.splits["train"][:8]
+    watched = partial(progress.counted, "tokenise train", len(split))
+    options = {"family": "t5", "max_source_length": 24, "data_sha256": "x", "cache_root": tmp_path, "watched": watched}
+    plain = encode(split, tiny_tokenizer("t5"), family="t5", max_source_length=24)
+    assert list(encode_split(split, tiny_tokenizer("t5"), **options)) == plain  # type: ignore[arg-type]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"tokenise train: row {n} of 8" for n in (3, 6, 8)]
+    assert list(encode_split(split, tiny_tokenizer("t5"), **options)) == plain  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("config", ["task", "protocol"])
