@@ -115,7 +115,7 @@ def test_a_kind_and_its_metric_are_two_files(tree: Path) -> None:
         "results.tables",
         "rows=method",
         "cols=task",
-        f"ledger={tree.parent / 'runs'}",
+        f"ledger.root={tree.parent / 'runs'}",
         "fixtures=true",
     ]
     shown = subprocess.run(table, cwd=tree, capture_output=True, text=True, env=environment(PYTHONPATH=str(tree)))
