@@ -37,9 +37,14 @@ def parse(overrides: Sequence[str]) -> tuple[list[Override], list[str]]:
     parsed, problems = [], []
     for text in overrides:
         try:
-            parsed.append(_parsed(text))
+            override = _parsed(text)
         except HydraException:
             problems.append(_unreadable(text))
+            continue
+        if override.key_or_group:
+            parsed.append(override)
+        else:
+            problems.append(f"{text!r} names no key: write key=value")
     return parsed, problems
 
 

@@ -271,6 +271,8 @@ def check_filters(filters: Mapping[str, Any], runs: Sequence[Run]) -> None:
     Raises:
         LayoutError: For such a filter.
     """
+    if "ledger" in filters:  # else taken for a filter that no run matches
+        raise LayoutError("ledger=: the folder of the runs is said by ledger.root=DIR")
     for name in filters if runs else ():
         if any(run.get(name) is not None for run in runs):
             continue

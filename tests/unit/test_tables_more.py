@@ -164,3 +164,9 @@ def test_a_map_of_sources_and_targets_is_one_table(tmp_path: Path) -> None:
         (row.label, key): cell.n for row in table.rows for key, cell in row.cells.items() if cell.value is not None
     }
     assert cells[("glue/qqp", "transfer.to=glue/mrpc")] == 2 and cells[("glue/mrpc", "transfer.to=glue/qqp")] == 2
+
+
+def test_a_folder_given_where_a_filter_stands_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ledger=DIR` was a filter that no run matches: an empty table, and exit code 0."""
+    assert main(["rows=method", "cols=task", f"ledger={tmp_path}"]) != 0
+    assert "ledger.root=DIR" in capsys.readouterr().err
