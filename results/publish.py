@@ -82,7 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         # what was published stays, runs of the ledger come beside it
-        runs = in_cells(with_archive(read_runs(given.get("ledger.root", DEFAULT_ROOT)), paper).runs, paper)
+        reading = with_archive(read_runs(given.get("ledger.root", DEFAULT_ROOT)), paper)
+        for problem in reading.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        runs = in_cells(reading.runs, paper)
         if not runs:
             print(f"the ledger has no run of paper={paper}", file=sys.stderr)
             return 2

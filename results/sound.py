@@ -124,7 +124,8 @@ def _of_config(config: Mapping[str, Any]) -> Iterator[str]:
         if not _is_whole(method.get(key)) or (method.get(key) or 0) < 0:
             yield f"config.method.{key} is {_shown(method.get(key))}, a whole number is wanted"
     for key, value in method.items():
-        plain = all(isinstance(v, str | int | float | None) for v in (value if isinstance(value, list) else [value]))
+        parts = list(value.values()) if key == "sources" and isinstance(value, Mapping) else value  # runs by name
+        plain = all(isinstance(v, str | int | float | None) for v in (parts if isinstance(parts, list) else [parts]))
         if key not in ("lr", "options", "capabilities") and not plain:
             yield f"config.method.{one_line(key)} is {_shown(value)}, a plain value is wanted"
 

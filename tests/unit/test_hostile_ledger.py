@@ -192,3 +192,13 @@ def test_a_caption_names_the_ceiling_of_what_it_shows(tmp_path: Path, capsys: py
         write_run(tmp_path / "runs", seed=seed, metric="f1", task="mrqa/squad", ceiling={"test": {"f1": 0.9696}})
     assert tables([f"ledger.root={tmp_path / 'runs'}", "rows=method", "cols=task", "fixtures=true"]) == 0
     assert "a perfect answer scores 97.0 f1 on mrqa/squad" in capsys.readouterr().out
+
+
+def test_a_run_that_mixes_others_is_read_and_a_source_that_is_no_name_is_not(tmp_path: Path) -> None:
+    """SESoM and ATTEMPT hold the runs that they start from by name: a mapping, where other options are plain."""
+    sources = {"boolq": "0123456789abcdef", "piqa": "fedcba9876543210"}
+    write_run(tmp_path, "sesom", seed=1, test=0.6, config={"method": {"name": "sesom", "sources": sources}})
+    write_run(tmp_path, "sesom", seed=2, test=0.6, config={"method": {"name": "sesom", "sources": {"boolq": {"a": 1}}}})
+    reading = read_runs(tmp_path)
+    assert [run.get("seed") for run in reading.runs] == [1] and reading.runs[0].get("method.sources") == sources
+    assert len(reading.problems) == 1 and "config.method.sources" in reading.problems[0]
