@@ -20,8 +20,9 @@ import torch
 import transformers
 
 from backbones.base import Backbone
-from backbones.compared import Comparison, compare_encoder, compare_text
+from backbones.compared import Comparison, compare_encoder, compare_quantised, compare_text
 from backbones.errors import BackboneError, first_line
+from backbones.quantised import said
 
 # largest difference, as a share of the largest value compared; float32 sums in another order differ by 1e-6 to 1e-5,
 # bfloat16 keeps 8 bits of each number (docs/backbones.md has what was measured)
@@ -62,6 +63,8 @@ def compared(backbone: Backbone) -> dict[str, Any]:
     try:
         with torch.inference_mode():
             found = compare_text(backbone) if backbone.facts.traits.writes else compare_encoder(backbone)
+            if backbone.config.quantization:
+                compare_quantised(found, backbone)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the model's code raises, it cannot be used here
@@ -72,7 +75,9 @@ def compared(backbone: Backbone) -> dict[str, Any]:
     finally:
         backbone.train(training)
     _judge(backbone, found, bound)
+    few = backbone.config.quantization
     return {
+        **({"quantization": said(few)} if few else {}),
         "architecture": type(backbone.model).__name__,
         "attention": backbone.model.config._attn_implementation,
         "precision": str(backbone.dtype).removeprefix("torch."),

@@ -21,6 +21,7 @@ from backbones.features import Features
 from backbones.joint import Head, Joint
 from backbones.own import position_limit
 from backbones.projections import find
+from backbones.quantised import quantised_layers
 from methods.base import InputMethod, LayerMethod
 from methods.source import Source
 
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
     current: Source | None = None  # of the forward pass that runs, where hooks read it (encoders)
     removable: bool = True  # whether `bare` can leave out what a method changed
+    shards: Any = None  # backbones.sharded.Shards, where its layers lie in parts on several processes
     position_offset: int = 0  # where the text's positions start (deep prefixes that shift: encoders, and PEFT on LLaMA)
 
     def __init__(self, model: nn.Module, tokenizer: Any, config: BackboneConfig, head: nn.Module | None = None) -> None:
@@ -75,6 +77,11 @@ class Backbone(nn.Module):
     def embedding(self) -> nn.Embedding:
         """The input embedding table (V, d); on encoders the word embeddings alone."""
         return self.model.get_input_embeddings()
+
+    @property
+    def weights(self) -> int:
+        """Numbers that the model is made of, in whatever bits they are kept (a method's own are counted too)."""
+        return sum(p.numel() for p in self.model.parameters()) + sum(q.count for q in quantised_layers(self.model))
 
     @property
     def eos_ids(self) -> set[int]:
@@ -227,6 +234,18 @@ class Backbone(nn.Module):
             self.summaries, self.position_offset, self.is_bare = before
             self.model.train(self.training and self.backbone_dropout)
             self._mark_checkpointing(self.training)
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Passes inside need not be those of the other processes; behind it, all have made theirs (sharded layers).
+
+        Every process enters it equally often: what the main one does alone stands in it on all of them.
+        """
+        try:
+            yield
+        finally:
+            if self.shards is not None:
+                self.shards.rest()
 
     def source(self, batch: Batch, rows: Tensor | None = None) -> Source:
         """What a method is shown of a batch: its source tokens (B, S), and nothing of the answers.

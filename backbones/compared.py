@@ -15,6 +15,7 @@ from torch import Tensor
 
 from backbones.base import Backbone, NoPrompt
 from backbones.plain import answer_log_probs, plain_logits, plain_states
+from backbones.quantised import de_quantised
 from methods.base import InputMethod
 from methods.source import Source
 
@@ -188,6 +189,21 @@ def _states(found: Comparison, backbone: Any, rows: Sequence[Row], how: str, fro
         if their_pooled is not None:
             found.add(f"pooled states{where}", pooled[index], their_pooled)
     return [states[: len(row.segments[0])] for states, row in zip(hidden, rows, strict=True)]
+
+
+def compare_quantised(found: Comparison, backbone: Backbone) -> None:
+    """Layers in few bits against plain products with their de-quantised weights, through the whole model."""
+    draw = _Draw(backbone)
+    source, fed = draw.tokens(LONG), draw.tokens(2)[None]
+
+    def answer() -> Tensor:
+        if backbone.facts.traits.writes:
+            return plain_logits(backbone, source, fed)
+        return plain_states(backbone, source, None)[0]
+
+    few = answer()
+    with de_quantised(backbone.model):
+        found.add("weights in few bits against the de-quantised ones", few, answer())
 
 
 def _attention(found: Comparison, backbone: Backbone, answer: Any) -> None:

@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from backbones.model_types import facts_from, family_of, refuse_other_family
 from tasks.families import FAMILIES, Family, family
+
+# what keeps a frozen model's linear layers in few bits -> the library that does it
+QUANTIZERS = {"int8": "torchao", "nf4": "bitsandbytes"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ class BackboneConfig:
     text: TextFormat = field(default_factory=TextFormat)
     random_weights: bool = False
     position_shift: bool = True  # encoders: deep prefixes shift absolute positions (transformers 4.11 behaviour)
+    # int8 or nf4: the linear layers in few bits (backbones/quantised.py); null: in runner.precision
+    quantization: str | None = field(default=None, metadata={"wanted": f"one of {', '.join(QUANTIZERS)}"})
     attention: str = field(default="sdpa", metadata={"wanted": "one of sdpa, eager"})
     lineage: str = ""
     licence: str = ""
@@ -127,6 +133,11 @@ class BackboneConfig:
     def traits(self) -> Family:
         """What its family can do."""
         return family(self.family)
+
+    @property
+    def label(self) -> str:
+        """Its name, in records; with the few bits that its layers are kept in, so that no table mixes the two."""
+        return f"{self.name} ({self.quantization})" if self.quantization else self.name
 
     def sizes(self) -> Facts:
         """The facts as a typed value; where the YAML has none, read from the model's config.json.
@@ -212,6 +223,19 @@ def found_family(backbone: Mapping[str, Any]) -> str:
     return family_of(settings, str(path or hub))
 
 
+def missing_library(quantization: str | None) -> str | None:
+    """Why `backbone.quantization` cannot be had here; None where it can."""
+    library = QUANTIZERS.get(quantization or "")
+    if quantization is None or (library and find_spec(library)):
+        return None
+    if library is None:
+        return f"backbone.quantization={quantization!r} is not one of {', '.join(QUANTIZERS)}."
+    return (
+        f"backbone.quantization={quantization} needs {library}, which is not installed: "
+        "pip install -c constraints.txt -e .[quantization]"
+    )
+
+
 def check(config: BackboneConfig) -> list[str]:
     """All problems of a backbone's config, as sentences (empty when it is fine)."""
     problems = []
@@ -219,6 +243,8 @@ def check(config: BackboneConfig) -> list[str]:
         problems.append(f"backbone.family={config.family!r} is not one of {', '.join(FAMILIES)}.")
     if config.attention not in ("sdpa", "eager"):
         problems.append(f"backbone.attention={config.attention!r} is not one of sdpa, eager.")
+    missing = missing_library(config.quantization)
+    problems += [missing] if missing else []
     for step in (config.source, config.sizes):
         try:
             step()

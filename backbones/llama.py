@@ -207,11 +207,16 @@ class Llama(Backbone):
         positions = positions_of(mask.long()) + start
         self._prompt_pass = True
         try:
-            self._forward(prompt, _causal(mask), positions, positions, cache)
+            hidden = self._forward(prompt, _causal(mask), positions, positions, cache)
         finally:
             self._prompt_pass = False
         layers: list[Any] = list(cache.layers)
-        return [(layer.keys, layer.values) for layer in layers]
+        states = [(layer.keys, layer.values) for layer in layers]
+        if self.shards is not None and torch.is_grad_enabled():
+            # a layer in parts borrows its weights for a backward pass when the gradient of its output arrives: the last
+            # one's output is used by nothing else
+            states[-1] = states[-1][0] + 0.0 * hidden.sum(), states[-1][1]
+        return states
 
     @torch.no_grad()
     def keys_and_values(self, prompt: Tensor) -> Tensor:

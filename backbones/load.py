@@ -19,6 +19,7 @@ from backbones.engine import engine_of
 from backbones.errors import BackboneError, first_line
 from backbones.model_types import refuse_other_family
 from backbones.package import packaged_folder
+from backbones.quantised import quantise
 from backbones.tiny_tokenizer import tiny_tokenizer
 
 # the tasks' errors and short probe of the Hub; no task comes with them
@@ -57,6 +58,8 @@ def load_backbone(
     refuse_precision(config, dtype)
     model, missing = _model(config, dtype, cache_root)
     check_facts(config, model)
+    if config.quantization:
+        quantise(model, config.quantization, config.name)
     tokenizer = load_tokenizer(config, cache_root)
     refuse_tokenizer(config, tokenizer, model)
     if head in ("sequence", "choice"):

@@ -141,5 +141,6 @@ class Tuned(nn.Module):
         head = sum(p.numel() for p in groups.pop("head", {}).values())
         method = sum(p.numel() for group in groups.values() for p in group.values())
         own = {id(p) for group in groups.values() for p in group.values()}
-        frozen = sum(p.numel() for p in self.backbone.model.parameters() if id(p) not in own)
+        inside = sum(p.numel() for p in self.backbone.model.parameters() if id(p) in own)
+        frozen = self.backbone.weights - inside
         return {"method": method, "head": head, "backbone": frozen}

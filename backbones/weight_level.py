@@ -86,6 +86,16 @@ class FullFineTuning(WeightLevel):
                 f"full fine-tuning on weights in {backbone.dtype}: small updates would be rounded away. "
                 "Use runner.precision=fp32."
             )
+        if backbone.config.quantization:
+            raise ValueError(
+                f"full fine-tuning with backbone.quantization={backbone.config.quantization}: weights of few bits "
+                "cannot take small updates. Leave backbone.quantization out, or choose method=lora, adapter or bitfit."
+            )
+        if backbone.shards is not None:
+            raise ValueError(
+                "full fine-tuning with runner.sharding=fsdp: only frozen weights are held in parts here, and it trains "
+                "them all. Leave runner.sharding out, or choose method=lora, adapter or bitfit."
+            )
         yield from backbone.model.named_parameters()
 
 

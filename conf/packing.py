@@ -23,8 +23,10 @@ SHARED_OPTIONS = ("target", "max_source_length", "row_alignment")  # of the meth
 def pack_key(resolved: Mapping[str, Any], config: Config) -> str | None:
     """Points with equal keys may be packed; None = this one runs alone."""
     method = config.method
-    if not config.backbone.traits.packs or not capabilities(method).packs or config.control == "random_prompt":
-        return None  # (a random prompt has nothing to train)
+    if not config.backbone.traits.packs or not capabilities(method).packs:
+        return None
+    if config.control == "random_prompt" or config.runner.sharding:  # nothing to train; layers in parts
+        return None
     values = {key: value for key, value in flatten(resolved) if not _is_own(key)}
     values |= {f"method.{key}": method.get(key) for key in SHARED_OPTIONS}
     return json.dumps(values, sort_keys=True, default=str)

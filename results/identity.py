@@ -32,6 +32,7 @@ COSMETIC = {
     "runner.micro_batch": "accumulated to the same batch", "runner.eval_batch_size": "a row's answer is its own",
     "runner.log_every": "the log", "runner.checkpoint_every": "when state is saved",
     "runner.checkpoint_seconds": "when state is saved", "runner.threads": "where", "runner.device": "where",
+    "runner.sharding": "where the frozen weights lie",
     # paths: what lies there counts (see `contents`)
     "method.capabilities": "what the method is; the code counts",
     "method.path": "the file's tokens count", "method.init_from": "that run's tensors count",

@@ -17,6 +17,7 @@ from backbones.config import check as check_backbone
 from backbones.dropout import set_hidden_dropout
 from backbones.init import prompt_rows
 from backbones.load import load_backbone, load_tokenizer
+from backbones.sharded import processes, shard
 from backbones.tuned import Tuned
 from conf.capabilities import Capabilities, capabilities
 from conf.paths import cache_root, ledger_of
@@ -65,6 +66,11 @@ def problems_of(config: Config) -> list[str]:
     found += [missing] if missing else []
     if found:
         return found
+    if config.backbone.quantization and config.runner.sharding:
+        found.append(
+            f"runner.sharding={config.runner.sharding} with backbone.quantization={config.backbone.quantization}: "
+            "layers in few bits are not held in parts here; leave one of them out"
+        )
     facts = config.backbone.sizes()
     can = capabilities(config.method)
     if can.trains:
@@ -212,11 +218,12 @@ class LastBackbone:
         head, labels = head_of(config)
         folder = config.backbone.path  # what lies there may have changed since an earlier run of this process
         content = model_sha256(Path(folder).expanduser(), cache_root(config)) if folder else ""
-        key = (repr(asdict(config.backbone)), content, str(dtype), str(device), head, labels)
+        key = (repr(asdict(config.backbone)), content, str(dtype), str(device), head, labels, in_parts(config))
         seeded = config.seed if head else 0  # a new head draws from the run's seed
         if self.key != (*key, seeded):
             self.forget()
-            self.backbone = admitted_backbone(config, dtype, device)
+            # what is to be held in parts may be larger than one GPU: it is admitted on the CPU
+            self.backbone = admitted_backbone(config, dtype, "cpu" if in_parts(config) else device)
             self.key = (*key, seeded)
             self.head = self.backbone.head
         # a copy for each run: a run that ended in the middle of a step leaves gradients behind
@@ -228,6 +235,35 @@ class LastBackbone:
 
 
 LAST_BACKBONE = LastBackbone()
+
+
+def in_parts(config: Config) -> bool:
+    """Whether the layers of the frozen model lie in parts on several processes; one process holds them whole."""
+    return config.runner.sharding is not None and processes() > 1
+
+
+def hold_backbone(config: Config, device: torch.device) -> Any:
+    """Load the backbone that `assemble` will want (or take it as it is kept), without a word to the other processes.
+
+    Raises:
+        Refused: it cannot be loaded or is not used rightly.
+    """
+    return LAST_BACKBONE.get(config, DTYPES[config.runner.precision], device)
+
+
+def held_backbone(config: Config, device: torch.device) -> Any:
+    """That backbone, its layers in parts where they are to be.
+
+    Raises:
+        Refused: it cannot be loaded, is not used rightly or cannot be held in parts.
+    """
+    backbone = hold_backbone(config, device)
+    if in_parts(config) and backbone.shards is None:
+        try:
+            shard(backbone, device)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+    return backbone
 
 
 def admitted_backbone(config: Config, dtype: torch.dtype, device: torch.device | str) -> Any:
@@ -261,7 +297,7 @@ def head_of(config: Config) -> tuple[str | None, int | None]:
 
 def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
     """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
-    backbone = LAST_BACKBONE.get(config, DTYPES[config.runner.precision], device)
+    backbone = held_backbone(config, device)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
     try:
         method = build_method(config, backbone) if capabilities(config.method).trains else None
@@ -383,7 +419,7 @@ def refuse_other_backbone(config: Config, run_id: str, record: Mapping[str, Any]
     else:  # with one path alone, a folder of the Hub's model is that model: its YAML's name says so
         keys = ("name", "hub", "revision", "package", "tiny", "random_weights")
         other = any(there.get(key) != here.get(key) for key in keys)
-    if other:
+    if other or there.get("quantization") != here.get("quantization"):
         raise Refused(
             f"method.init_from={run_id}: that run had backbone {there.get('name')} "
             f"({there.get('path') or there.get('hub') or 'no hub'}), this one has {here['name']} "
@@ -427,4 +463,4 @@ def start_from(tuned: Tuned, config: Config) -> None:
     tuned.load_state({**wanted, **taken})
 
 
-__all__ = ["Parts", "Refused", "answering", "assemble", "load_data", "load_tokenizer", "problems_of"]
+__all__ = ["Parts", "Refused", "answering", "assemble", "hold_backbone", "load_data", "load_tokenizer", "problems_of"]

@@ -51,6 +51,8 @@ class RunnerConfig:
     patience: int | None = ranged(None, "integer >= 1")
     precision: str = ranged("fp32", "one of fp32, bf16, fp16")
     gradient_checkpointing: bool = False
+    # fsdp: each of several processes holds its part of every frozen layer; null: every process holds them whole
+    sharding: str | None = ranged(None, "one of fsdp")
     backbone_dropout: bool = True  # the frozen backbone's dropout while training (always off in evaluation)
     # its rate outside the attention weights; null: the model's own
     hidden_dropout: float | None = ranged(None, "number >= 0 < 1")

@@ -92,7 +92,7 @@ def cut_for(
 def pass_cost(backbone: Any, prompt: int, device: torch.device) -> PassCost:
     """What a pass through a backbone costs on a device."""
     facts = backbone.facts
-    weights = sum(p.numel() for p in backbone.model.parameters()) - backbone.embedding.weight.numel()
+    weights = backbone.weights - backbone.embedding.weight.numel()
     return PassCost.of(device.type, weights, facts.layers + facts.decoder_layers, prompt)
 
 

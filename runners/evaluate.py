@@ -196,6 +196,7 @@ class Evaluator:
         answers: list[tuple[int, Answer]] = []
         self.tuned.eval()
         with (
+            self.tuned.backbone.in_step(),
             torch.inference_mode(),
             Ahead[int, Asked](lambda number: self.asked(split, batches[number])) as ahead,
             bar(f"score {split.name}", len(batches), unit="batch", main=self.workers.main, leave=False) as shown,

@@ -26,7 +26,7 @@ from results.released import compared
 from results.scores import write_scores
 from results.verify import hashes
 from runners import checkpoint
-from runners.assemble import Parts, Refused, assemble, capped_length, load_data
+from runners.assemble import Parts, Refused, assemble, capped_length, hold_backbone, load_data
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.controls import stays_as_drawn, trains_something
@@ -86,7 +86,7 @@ class Execution:
             "reason": None,
             "method": named(config.method, config.control),
             "task": task.name,
-            "backbone": config.backbone.name,
+            "backbone": config.backbone.label,
             "protocol": protocol.name,
             "seed": config.seed,
             "fidelity": config.fidelity,
@@ -217,7 +217,14 @@ class Execution:
 
     def _parts(self, data: TaskData) -> Parts:
         reset_peak(self.workers.device)
+        if self.runner.sharding:
+            if self.workers.count == 1:
+                say(f"runner.sharding={self.runner.sharding}: one process holds every layer whole")
+            self.workers.jointly(lambda: hold_backbone(self.config, self.workers.device))
         parts = self.workers.jointly(lambda: assemble(self.config, self.workers.device, data))
+        if parts.tuned.backbone.shards is not None:
+            self.record["sharding"] = f"{self.runner.sharding} over {self.workers.count} processes"
+            reset_peak(self.workers.device)  # of a process's part: it was loaded whole
         on_cpu = self.workers.device.type == "cpu"
         self.record["loaded_memory_bytes"] = resident_memory() if on_cpu else torch.cuda.memory_allocated()
         self.record["steps"] = 0  # until it is trained
@@ -391,8 +398,11 @@ class Execution:
             self.run.write_predictions(name, rows)
 
     def _save(self, parts: Parts) -> None:
-        if not self.workers.main:
-            return
+        with parts.tuned.backbone.in_step():
+            if self.workers.main:
+                self._save_here(parts)
+
+    def _save_here(self, parts: Parts) -> None:
         with replacing(self.run / "method.safetensors") as temporary:
             save_file(parts.tuned.state(), temporary)
         backbone, some = parts.tuned.backbone, parts.splits[self.report_split].encoded[0]
@@ -411,8 +421,11 @@ class Execution:
 
     def _check_saved(self, parts: Parts, evaluator: Evaluator) -> None:
         """Load what was saved and answer some examples again: the file must give what the record tells."""
-        if not self.workers.main:
-            return
+        with parts.tuned.backbone.in_step():
+            if self.workers.main:
+                self._answer_again(parts, evaluator)
+
+    def _answer_again(self, parts: Parts, evaluator: Evaluator) -> None:
         parts.tuned.load_state(load_file(self.run / "method.safetensors"))
         some = list(range(min(CHECKED, len(self.reported_split.examples))))
         parts.tuned.eval()

@@ -53,11 +53,13 @@ class Passes:
         rows: of the global batch.
         mean: how its losses are averaged.
         pieces: the rows of each pass and their tensors.
+        own: pieces that count; those behind them are passed for the sake of the other processes (sharded layers).
     """
 
     rows: int
     mean: Mean
     pieces: list[tuple[list[int], Batch]]
+    own: int
 
 
 def passes(
@@ -77,5 +79,9 @@ def passes(
         mean_rows: rows per mean (`mean_loss`).
     """
     pieces = cut(share(indices, workers.rank, workers.count))
+    own = len(pieces)
+    if backbone.shards is not None:  # as many passes as the process with the most
+        most = max(len(cut(share(indices, rank, workers.count))) for rank in range(workers.count))
+        pieces = [*pieces, *[[min(indices, key=train.lengths.__getitem__)]] * (most - own)]
     made = [(piece, collated(backbone, [train.encoded[i] for i in piece], workers.device)) for piece in pieces]
-    return Passes(len(indices), mean_loss(train, indices, how, mean_rows), made)
+    return Passes(len(indices), mean_loss(train, indices, how, mean_rows), made, own)

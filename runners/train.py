@@ -16,7 +16,7 @@ from runners.passes import Passes, passes
 from runners.progress import bar, say
 from runners.session import Session, rng_state
 from runners.stopping import Stopped, StopSignal
-from runners.workers import Workers
+from runners.workers import PeerFailed, Workers
 
 
 def gradients(
@@ -38,7 +38,11 @@ def gradients(
         batch = take()
         loss, rows = _backward(tuned, batch, workers), batch.rows
     except Exception as caught:  # told to the other processes, which would wait for this one's gradients
-        error = caught
+        shards, error = tuned.backbone.shards, caught
+        if shards is not None:
+            if shards.backward:  # they wait for its part of a layer: when this process ends, their exchange fails too
+                raise
+            shards.all_well(failed=True)
     loss, stopped = workers.sum_gradients(list(trained(tuned)), loss, stop=stop, error=error)
     return loss, rows, stopped
 
@@ -46,12 +50,35 @@ def gradients(
 def _backward(tuned: Any, batch: Passes, workers: Workers) -> torch.Tensor:
     """Forward and backward of this process's part of a global batch; its part of the mean loss."""
     loss = torch.zeros((), device=workers.device)
-    for rows, tensors in batch.pieces:
+    shards = tuned.backbone.shards
+    for number, (rows, tensors) in enumerate(batch.pieces):
         losses, _ = tuned.losses(tensors.to(workers.device))
         part = batch.mean(losses.float(), rows)
-        part.backward()
+        if shards is None:
+            part.backward()
+        else:
+            if not shards.all_well():
+                return loss  # another process has failed on the way to its loss: the exchange of gradients tells why
+            part = part * float(number < batch.own)
+            _backward_together(part, shards)
         loss += part.detach()
     return loss
+
+
+def _backward_together(part: torch.Tensor, shards: Any) -> None:
+    """A backward pass that all processes make at once.
+
+    Raises:
+        PeerFailed: another one ended in it.
+    """
+    shards.backward = True
+    try:
+        part.backward()
+    except RuntimeError as error:
+        if "gloo" in str(error) or isinstance(error, torch.distributed.DistError):
+            raise PeerFailed("another process ended in a backward pass; its own output says why") from error
+        raise
+    shards.backward = False
 
 
 def trained(tuned: Any) -> Iterator[torch.nn.Parameter]:

@@ -24,25 +24,28 @@ class Watch:
     def __init__(self, run: RunFolder, method: Any, evaluator: Evaluator, split: Split, main: bool) -> None:
         self.path = run / "diagnostics" / NAME
         tells = isinstance(method, Method) and type(method).watch is not Method.watch
-        self.method = method if tells and main else None
+        self.method: Any = method if tells and main else None
         self.evaluator, self.split = evaluator, split
 
     def begin(self, step: int) -> None:
         """Start anew, or keep what was noted up to the step from which a run goes on."""
-        if self.method is None:
-            return
-        kept = (
-            [row for row in read_lines(self.path) if row.get("step", 0) <= step] if step and self.path.exists() else []
-        )
-        self.path.parent.mkdir(exist_ok=True)
-        write_lines(self.path, kept)
-        if not kept:
-            self.note(step)
+        with self.evaluator.tuned.backbone.in_step():
+            if self.method is None:
+                return
+            known = read_lines(self.path) if step and self.path.exists() else []
+            kept = [row for row in known if row.get("step", 0) <= step]
+            self.path.parent.mkdir(exist_ok=True)
+            write_lines(self.path, kept)
+            if not kept:
+                self._note(step)
 
     def note(self, step: int) -> None:
-        """Append what the method tells at a step."""
-        if self.method is None:
-            return
+        """Append what the method tells at a step; every process calls it."""
+        with self.evaluator.tuned.backbone.in_step():
+            if self.method is not None:
+                self._note(step)
+
+    def _note(self, step: int) -> None:
         self.evaluator.tuned.eval()
         self.method.watch()
         self.evaluator.answer(self.split, list(range(min(EXAMPLES, len(self.split.examples)))))

@@ -255,8 +255,9 @@ def one_batch(config: Any) -> str:
     evaluator(parts.splits[config.protocol.report_split])
     seen = parts.tuned.backbone.admission
     worst = max(seen["differences"].values())
+    few = f", layers in {seen['quantization']}" if seen.get("quantization") else ""
     return (
-        f"{seen['architecture']} ({seen['attention']} attention, {seen['precision']}) equals its own forward: "
+        f"{seen['architecture']} ({seen['attention']} attention, {seen['precision']}{few}) equals its own forward: "
         f"{worst:.1g} of the scale at most (allowed {seen['bound']:g}), rows of up to {seen['longest_row']} tokens"
     )
 

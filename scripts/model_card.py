@@ -25,9 +25,12 @@ def card(finished: Any, form: Any, worst: float) -> str:
     base = config.backbone.hub or config.backbone.name
     rows = ((record.get("data") or {}).get("rows") or {}).get(split)
     size = f" ({rows:,} rows)" if rows else ""
+    few = (record.get("backbone_admission") or {}).get("quantization")
     notes = [v["message"] for v in record.get("verdicts") or [] if v["level"] in ("warning", "note")]
     if (record.get("data") or {}).get("source") == "fixture":
         notes.insert(0, "made from fixture rows (a smoke run): its score means nothing")
+    if few:
+        notes.insert(0, f"trained and scored with the backbone's linear layers in {few}, not with its own weights")
     auto = config.backbone.traits.loader
     table = TABLE if form.table is not None else ""
     more = "import torch\nfrom safetensors.torch import load_file\n" if table else ""
@@ -41,7 +44,7 @@ def card(finished: Any, form: Any, worst: float) -> str:
             f"- {record['method']}",
             "---",
             "",
-            f"# {record['method']} on {record['task']} with {config.backbone.name}",
+            f"# {record['method']} on {record['task']} with {config.backbone.label}",
             "",
             f"- {metric} {100 * value:.1f} on {split}{size}, one run, seed {record['seed']}",
             f"- {record['trainable_parameters']:,} trained parameters; {config.runner.max_steps} steps of "

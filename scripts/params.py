@@ -79,6 +79,8 @@ def lines(overrides: Sequence[str]) -> list[str]:
         raise ConfigError([f"the formula says {total:,}, the tensors hold {real:,}: correct the method's `count`"])
     said.append(f"total by formula: {total:,}")
     said += _held_against(method, facts, total)
+    if backbone.quantization:
+        said.append(f"the backbone's linear layers are kept in {backbone.quantization}")
     if backbone.architecture.get("model_type") == "deberta":
         said.append(f"and its own pooler, as DeBERTa brings none: {facts.width * (facts.width + 1):,}")
     return [*said, f"trainable_parameters={total}"]

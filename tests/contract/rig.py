@@ -5,6 +5,7 @@ A new file in conf/method/ is picked up by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def tuned(
     dtype: torch.dtype = torch.float32,
     options: dict[str, Any] | None = None,
     head: str = "sequence",
+    prepare: Callable[[Backbone], None] = lambda bare: None,
 ) -> Tuned:
     """A method on a fresh tiny backbone, in evaluation mode.
 
@@ -98,8 +100,10 @@ def tuned(
         dtype: precision of the frozen weights.
         options: of the method, over its small sizes.
         head: of encoders.
+        prepare: what is done to the backbone before the method is put on.
     """
     bare = backbone(name, dtype, head)
+    prepare(bare)
     config = method_config(method, name) | (options or {})
     sources = some_sources(config, bare.facts)
     made = load.build(config, bare.facts, None, torch.Generator().manual_seed(seed), sources)
