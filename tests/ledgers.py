@@ -1,7 +1,7 @@
 """Synthetic ledgers for tests of results: plausible records without a backbone, a data set or torch.
 
 ``make_ledger(root, runs=60, seed=0)`` writes run folders in the ledger's layout (record.json, config.yaml,
-metrics.jsonl, predictions.<split>.jsonl, diagnostics/gates.json for APT). Scores follow a response surface
+metrics.jsonl, predictions.<split>.jsonl, diagnostics/ for APT). Scores follow a response surface
 with a best learning rate and prompt length per method, so that selection, sensitivity and Pareto have
 something to find.
 """
@@ -288,3 +288,9 @@ def _write_gates(folder: Path, length: int, rng: np.random.Generator) -> None:
     (folder / "diagnostics" / "gates.json").write_text(
         json.dumps({"layers": gates.tolist(), "layer_gate": layer_gate.tolist()})
     )
+    shares = {step: 0.5 + (gates - 0.5) * step / 100 for step in (0, 50, 100)}  # from half open to where they end
+    lines = [
+        {"step": step, "gates": {"layers": noted.round(4).tolist(), "layer_gate": layer_gate.tolist()}}
+        for step, noted in shares.items()
+    ]
+    (folder / "diagnostics" / "over_training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

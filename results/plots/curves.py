@@ -87,11 +87,7 @@ def smooth(curve: Curve, weight: float = 0.7) -> Curve:
 
 def _baselines(axes: Axes, panel: Panel) -> None:
     """Dashed lines: what is to be had without training."""
-    lines = panel.baselines("validation")
-    untrained = panel.untrained()
-    if untrained is not None:
-        lines["untrained prompt"] = untrained
-    for (name, value), dash in zip(lines.items(), cycle(style.DASHES)):
+    for (name, value), dash in zip(panel.rules("validation").items(), cycle(style.DASHES)):
         axes.axhline(100 * value, color=style.MUTED, linewidth=1.2, dashes=dash, label=name)
 
 

@@ -44,10 +44,9 @@ class Seen(Run):
         """Dotted leaves of the configuration."""
         return dict(flatten(self.config))
 
-    def untrained(self) -> float | None:
-        """The primary metric before the first step (fraction), on the reported split or else on validation."""
-        score = self.score(untrained=True)
-        return self.score("validation", untrained=True) if score is None else score
+    def untrained(self, split: str | None = None) -> float | None:
+        """The primary metric before the first step (fraction), on the reported split or on another."""
+        return self.score(split, untrained=True)
 
     def learning_rate(self) -> float | None:
         """The learning rate of the prompt, else of the prefix, else of the weights, else of the only group."""
@@ -174,25 +173,27 @@ class Panel:
         return GridPoint(tuple(choice.runs)) if choice.runs else None  # type: ignore[arg-type]
 
     def baselines(self, split: str | None = None) -> dict[str, float]:
-        """Scores (fractions) of the rows without training, by label; the reported split where one is missing.
+        """Scores (fractions) of the rows without training on one split (None: the reported one), by label.
 
         Several zero-shot runs (label words and digits, say) are told apart by the options that differ.
         """
         found: dict[str, float] = {}
         for method, name in BASELINES.items():
             runs = [run for run in self.runs if run.method == method]
-            points = [point for trial in trials(runs) if (point := _point(trial)).mean() is not None]
+            points = [point for trial in trials(runs) if (point := _point(trial)).mean(split) is not None]
             several = differing([point.runs[0] for point in points])
             for point in points:
                 values = ", ".join(str(point.runs[0].options.get(key)) for key in several)
-                score = point.mean(split)
-                found[f"{name} ({values})" if values else name] = point.mean() if score is None else score  # type: ignore[assignment]
+                found[f"{name} ({values})" if values else name] = point.mean(split)  # type: ignore[assignment]
         return found
 
-    def untrained(self) -> float | None:
-        """Median score of the trained runs before their first step."""
-        values = [value for run in self.trained if (value := run.untrained()) is not None]
-        return median(values) if values else None
+    def rules(self, split: str | None = None) -> dict[str, float]:
+        """What is to be had without training on one split: the baselines, and the trained runs' median at step 0.
+
+        A figure has one split on its axis: a score of another one is no rule for it.
+        """
+        values = [value for run in self.trained if (value := run.untrained(split)) is not None]
+        return self.baselines(split) | ({"untrained prompt": median(values)} if values else {})
 
 
 def differing(runs: Sequence[Seen]) -> list[str]:

@@ -117,9 +117,8 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "fixture": bool(first and first.is_fixture),
         "metric": panel.metric if first else "",
         "split": first.primary_split if first else "",
-        "baselines": [[name, _round(score)] for name, score in panel.baselines().items()],
-        "validation": [[name, _round(score)] for name, score in panel.baselines("validation").items()],
-        "untrained": _round(panel.untrained()),
+        "baselines": [[name, _round(score)] for name, score in panel.rules().items()],
+        "validation": [[name, _round(score)] for name, score in panel.rules("validation").items()],
     }
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conf.compose import compose, typed
 from conf.plan import make_plan
+from conf.schema import Config
 from results.records import Run, matches
 from results.tables.layout import load
+from scripts.demo import ALL, DEMO, NER
 
 PAIRS = [
     ("lester/lengths", "pt", "lengths"), ("lester/initialisations", "pt", "initialisations"),
@@ -22,6 +27,30 @@ PAIRS = [
 ]  # fmt: skip
 
 
+def as_run(point: Mapping[str, Any], config: Config, run_id: str) -> Run:
+    """A finished run of a resolved point, as the tables read it."""
+    named = {"method": config.method["name"], "task": config.task.name, "backbone": config.backbone.name}
+    named |= {"protocol": config.protocol.name, "seed": config.seed}
+    return Run({"run_id": run_id, "status": "done", "config": point, **named}, Path())
+
+
+@pytest.mark.parametrize(
+    ("experiment", "table", "chosen"), [("demo", "methods", ALL), ("demo", "main", DEMO), ("demo_ner", "main", NER)]
+)
+def test_every_run_of_a_demo_stands_in_its_table(experiment: str, table: str, chosen: dict[str, list[str]]) -> None:
+    """A table that asks for other settings than its experiment has would say `missing` of runs that are there."""
+    layout, found = load(experiment, table), set()
+    for overrides in chosen.values():
+        point = compose([f"experiment={experiment}", *overrides])
+        run = as_run(point, typed(point), "0")
+        held = [
+            row.label for row in layout.rows if matches(run, {**layout.where, **row.where}) and row.value == "score"
+        ]
+        assert len(held) == 1, (overrides, held)
+        found |= set(held)
+    assert found == {row.label for row in layout.rows if row.value == "score"}
+
+
 @pytest.mark.parametrize(
     ("experiment", "paper", "table"),
     [pair if pair[0] == "adept/parts" else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
@@ -30,17 +59,7 @@ def test_every_point_has_one_cell_and_every_row_has_points(experiment: str, pape
     plan = make_plan([f"experiment={experiment}", "data=fixture"])
     assert plan.problems == [] and plan.points
     layout = load(paper, table)
-    runs = [
-        Run(
-            {
-                "run_id": point.run_id, "status": "done", "config": point.resolved, "seed": point.config.seed,
-                "method": point.config.method["name"], "task": point.config.task.name,
-                "backbone": point.config.backbone.name, "protocol": point.config.protocol.name,
-            },
-            Path(),
-        )
-        for point in plan.points
-    ]  # fmt: skip
+    runs = [as_run(point.resolved, point.config, point.run_id) for point in plan.points]
     rows = {row.label: 0 for row in layout.rows}
     for run in runs:
         held = [

@@ -75,6 +75,26 @@ def test_several_zero_shot_runs_are_told_apart_by_what_differs(panel: runs.Panel
     assert sorted(lines) == ["zero-shot (digits)", "zero-shot (words)"]
 
 
+def test_rules_are_scores_of_the_split_that_the_axis_has(panel: runs.Panel) -> None:
+    """The untrained prompt's line on the validation axis was the reported split's score."""
+    pt = next(run for run in panel.runs if run.method == "pt")
+    metric, reported = pt.primary_metric, pt.primary_split
+    assert reported != "validation"
+    untrained = {"validation": {metric: 0.25}, reported: {metric: 0.75}}
+
+    def rules(before: dict[str, Any], split: str | None) -> dict[str, float]:
+        made = runs.Seen({**pt.record, "untrained_metrics": before}, pt.folder)
+        return runs.Panel(panel.task, panel.backbone, panel.protocol, [made]).rules(split)
+
+    assert rules(untrained, "validation") == {"untrained prompt": 0.25}
+    assert rules(untrained, None) == {"untrained prompt": 0.75}
+    assert rules({reported: {metric: 0.75}}, "validation") == {}  # none of another split stands in
+    for run in panel.runs:
+        if run.method == "majority":
+            bare = runs.Seen({**run.record, "metrics": {reported: run.record["metrics"][reported]}}, run.folder)
+            assert runs.Panel(panel.task, panel.backbone, panel.protocol, [bare]).rules("validation") == {}
+
+
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [

@@ -17,7 +17,7 @@ const percentAxis = (label) => ({ label, format: (value) => plain(value, 4) });
 const nothing = (what) => [el("section", {}, el("p", { class: "card pad" }, `No finished run with ${what} is on this page.`))];
 const settingOf = (run) => [missing(run.rate) ? null : `lr ${plain(run.rate, 3)}`, missing(run.length) ? null : `length ${run.length}`].filter(Boolean).join(", ");
 const describe = (run, ...lines) => [`${run.label} · seed ${run.seed}`, run.id, settingOf(run), ...lines].filter(Boolean);
-const rulesOf = (panel, which) => [...panel[which].map(([name, y]) => ({ name, y: missing(y) ? null : 100 * y })), { name: "untrained prompt", y: missing(panel.untrained) ? null : 100 * panel.untrained }];
+const rulesOf = (panel, which) => panel[which].map(([name, y]) => ({ name, y: missing(y) ? null : 100 * y }));
 const styleOf = (method) => ({ colour: colourOf(method), marker: DATA.markers[method] });
 const provenance = (runs) => `From runs ${runs.slice(0, 6).map((run) => run.id.slice(0, 8)).join(", ")}${runs.length > 6 ? ` and ${runs.length - 6} more` : ""} of the ledger.`;
 
