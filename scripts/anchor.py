@@ -7,7 +7,7 @@ package kept, with weights that were rounded to 4 bits.
                                           that says of the rows that are not there, and what chance alone may do
     python scripts/anchor.py weights      what one rounding of the weights more costs, from the scorings that are kept
     python scripts/anchor.py weights seeds=4
-                                          makes those that are lacking (two minutes each on a quiet core)
+                                          makes those that are lacking (4.6 minutes each on one core)
 """
 
 from __future__ import annotations
