@@ -25,7 +25,8 @@ def pack_key(resolved: Mapping[str, Any], config: Config) -> str | None:
     method = config.method
     if not config.backbone.traits.packs or not capabilities(method).packs:
         return None
-    if config.control == "random_prompt" or config.runner.sharding:  # nothing to train; layers in parts
+    # nothing to train; layers in parts; seconds of its own to compile
+    if config.control == "random_prompt" or config.runner.sharding or config.runner.compile:
         return None
     values = {key: value for key, value in flatten(resolved) if not _is_own(key)}
     values |= {f"method.{key}": method.get(key) for key in SHARED_OPTIONS}

@@ -50,6 +50,7 @@ COSMETIC = {
 # (An option that is null counts nowhere, so one that comes with null as its neutral value need not be listed.)
 LATER: dict[str, tuple[Any, str]] = {
     "runner.version": (1, "the training loop as of its first release"),
+    "runner.compile": (False, "the layers ran as they are written"),
     "method.init_across": (False, "tensors of a run on another backbone were refused, or of no other shape"),
 }
 

@@ -21,7 +21,7 @@ NAMES = ("method", "task", "backbone", "protocol", "fidelity", "experiment", "pr
 NUMBERS = (
     "steps", "selected_step", "trainable_parameters", "head_parameters", "backbone_parameters", "peak_memory_bytes",
     "loaded_memory_bytes", "train_examples_per_second", "eval_examples_per_second", "wall_seconds", "epochs",
-    "deployed_parameters",
+    "deployed_parameters", "compile_seconds",
 )  # fmt: skip
 MAPPINGS = ("config", "data", "selection", "versions", "metrics", "untrained_metrics", "ceiling", "truncated")
 LENGTHS = ("prompt_length", "prefix_length")

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from backbones.admission import admit
+from backbones.compiled import as_written, compile_layers
+from backbones.compiled import problem as compile_problem
 from backbones.config import Facts
 from backbones.config import check as check_backbone
 from backbones.dropout import set_hidden_dropout
@@ -78,6 +80,8 @@ def problems_of(config: Config) -> list[str]:
     elif config.method.get("target") or config.method.get("path"):
         found.append(f"method={config.method['name']} has a class, but its YAML says capabilities.trains=false")
     found += controls.problems(config)
+    if config.runner.compile and (wrong := compile_problem(config.runner.device)):
+        found.append(wrong)
     init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
     deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
     if deep_from_text and (not facts.traits.continues or network != "none"):
@@ -298,6 +302,7 @@ def head_of(config: Config) -> tuple[str | None, int | None]:
 def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
     """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
     backbone = held_backbone(config, device)
+    as_written(backbone)
     splits = splits or encode_splits(config, data, backbone.tokenizer)
     try:
         method = build_method(config, backbone) if capabilities(config.method).trains else None
@@ -327,7 +332,21 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         tuned.leave_as_drawn()
     elif method is not None and "train" in splits:
         method.prepare(partial(example_gradients, tuned, splits["train"]))
+    compile_if_asked(config, backbone)
     return Parts(data, splits, tuned)
+
+
+def compile_if_asked(config: Config, backbone: Any) -> None:
+    """`runner.compile`: with everything on it that a method puts there.
+
+    Raises:
+        Refused: there is nothing to compile in this architecture.
+    """
+    if config.runner.compile:
+        try:
+            compile_layers(backbone)
+        except ValueError as error:
+            raise Refused(str(error)) from error
 
 
 def example_gradients(tuned: Tuned, train: Split) -> Iterator[None]:

@@ -53,6 +53,8 @@ class RunnerConfig:
     gradient_checkpointing: bool = False
     # fsdp: each of several processes holds its part of every frozen layer; null: every process holds them whole
     sharding: str | None = ranged(None, "one of fsdp")
+    # the frozen layers through torch.compile: minutes of compiling (the record has them), then faster steps
+    compile: bool = False
     backbone_dropout: bool = True  # the frozen backbone's dropout while training (always off in evaluation)
     # its rate outside the attention weights; null: the model's own
     hidden_dropout: float | None = ranged(None, "number >= 0 < 1")

@@ -32,7 +32,7 @@ from runners.config import RunnerConfig
 from runners.controls import stays_as_drawn, trains_something
 from runners.deployed import deployed_parameters
 from runners.evaluate import Evaluation, Evaluator, Split
-from runners.measures import peak_memory, reset_peak, resident_memory, versions
+from runners.measures import compile_seconds, peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
 from runners.outcome import Outcome, describe, outcome_of
 from runners.progress import apart, say
@@ -76,6 +76,7 @@ class Execution:
         self.runner: RunnerConfig = config.runner
         self.stop, self.begun = StopSignal(), time.monotonic()
         self._before: bytes | None = None
+        self._compiled_before = -compile_seconds()  # by earlier runs of this process
         protocol, task = config.protocol, config.task
         self.select_split, self.report_split = protocol.select_split, protocol.report_split
         self.select_metric = metric_of(task, protocol, "select")
@@ -359,6 +360,7 @@ class Execution:
     def _close(self, session: Session, parts: Parts) -> None:
         """Take the best tensors, note what training took, save them."""
         session.load(session.best.tensors)
+        self._compiled_before = session.earlier_compile_seconds
         self.record |= {
             "steps": session.step,
             "selected_step": session.best.step,
@@ -453,6 +455,9 @@ class Execution:
     def _judge(self, parts: Parts, data: TaskData) -> None:
         """Append the guard rails (runners/verdicts.py)."""
         self.record["peak_memory_bytes"] = peak_memory(self.workers.device)
+        if self.runner.compile:
+            self.record["compile_seconds"] = self._compiled_before + compile_seconds()
+            say(f"runner.compile: {self.record['compile_seconds']:.1f} s of compiling in all", self.workers.main)
         task, protocol, metric = self.config.task, self.config.protocol, self.report_metric
         value = self.record["metrics"][self.report_split][metric]
         found: list[Verdict] = []

@@ -9,6 +9,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 
 PACKAGES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft", "hydra-core", "numpy")
+COMPILING = ("_compile.compile_inner", "backward._backward_impl")  # torch's names of its clocks: forward, backward
 
 
 def reset_peak(device: torch.device) -> None:
@@ -48,6 +50,14 @@ def resident_memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent compiling (runner.compile) so far, forward and backward passes."""
+    if "torch._dynamo.utils" not in sys.modules:
+        return 0.0
+    names, values = sys.modules["torch._dynamo.utils"].compile_times(repr="csv", aggregate=True)
+    return sum(float(value) for name, value in zip(names, values, strict=True) if name in COMPILING)
 
 
 @cache

@@ -19,6 +19,7 @@ from results.ledger import RunFolder
 from runners import checkpoint
 from runners.checkpoint import CorruptCheckpoint
 from runners.config import RunnerConfig
+from runners.measures import compile_seconds
 from runners.optim import build_optimizer, factor, set_eps, set_rates
 from runners.order import BatchOrder
 
@@ -73,6 +74,7 @@ class Session:
         self.logged = 0  # rows of metrics.jsonl
         self.untrained: dict[str, dict[str, float]] = {}
         self.earlier_seconds = 0.0
+        self.earlier_compile_seconds = -compile_seconds()  # of earlier runs of this process
         self.train_seconds = 0.0
         self.examples = 0
         self.started = self.saved_at = time.monotonic()
@@ -91,6 +93,11 @@ class Session:
     def wall_seconds(self) -> float:
         """Wall time over all restarts."""
         return self.earlier_seconds + time.monotonic() - self.started
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds of torch.compile over all restarts, part of the wall time (and of the first steps)."""
+        return self.earlier_compile_seconds + compile_seconds()
 
     def indices(self) -> list[int]:
         """The examples of the next global batch."""
@@ -205,6 +212,7 @@ class Session:
             "evaluated_at": self.evaluated_at,
             "untrained": self.untrained,
             "wall_seconds": self.wall_seconds,
+            "compile_seconds": self.compile_seconds,
             "train_seconds": self.train_seconds,
             "examples": self.examples,
             "losses": self._losses,
@@ -244,6 +252,7 @@ class Session:
         self.since_best, self.evaluated_at = state["since_best"], state["evaluated_at"]
         self.untrained, self.examples = state["untrained"], state["examples"]
         self.earlier_seconds, self.train_seconds = state["wall_seconds"], state["train_seconds"]
+        self.earlier_compile_seconds += state.get("compile_seconds", 0.0)
         self._losses, self._window = state["losses"], self.train_seconds
 
     def _log_losses(self) -> None:

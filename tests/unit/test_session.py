@@ -138,3 +138,20 @@ def test_the_first_of_equal_scores_is_best_and_patience_counts_the_rest(tmp_path
         session.step += 3
         session.consider("validation", {"accuracy": score}, "accuracy")
     assert session.best.step == 3 and session.finished
+
+
+def test_seconds_of_compiling_are_a_runs_own_and_add_up_over_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [5.0]  # an earlier run of this process compiled for 5 s
+    monkeypatch.setattr("runners.session.compile_seconds", lambda: clock[0])
+    first = session_of(run_of(tmp_path))
+    one_step(first)
+    clock[0] = 12.0
+    first.save([rng_state()])
+    assert first.compile_seconds == 7
+    clock[0] = 1.0  # another process
+    second = session_of(run_of(tmp_path))
+    assert second.resume()
+    clock[0] = 4.0
+    assert second.compile_seconds == 10
