@@ -1,9 +1,9 @@
 """The frozen layers through torch.compile (`runner.compile=true`): fewer, larger kernels after minutes of compiling.
 
 Each layer is compiled in place and by itself; embeddings, head and the method's own equations stay as they are. What
-torch cannot trace it runs as written, so a number may be slow but is not another one. Sizes of batches and rows are
-left open (`dynamic=True`). Only what is called while a run trains and is scored is compiled: loading, admission and a
-method's attaching come before.
+torch cannot trace it runs as written. Sums may be rounded otherwise and dropout draws other numbers: it counts in a
+run's id. Sizes of batches and rows are left open (`dynamic=True`). Only what is called while a run trains and is scored
+is compiled: loading, admission and a method's attaching come before.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def problem(device: str | None) -> str | None:
         return f"runner.compile=true needs a torch that can isolate_recompiles (2.13 can; this is {torch.__version__})"
     if BACKEND != "inductor":
         return None
-    kind = (device or ("cuda" if torch.cuda.is_available() else "cpu")).partition(":")[0]
+    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = (device or found).partition(":")[0]
     if kind == "mps":
         return "runner.compile=true is not offered on mps; set runner.compile=false"
     if kind == "cuda":

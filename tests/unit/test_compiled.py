@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from runners.measures import compile_seconds
 from runners.optim import build_optimizer
 from tests.contract import rig
 from tests.running import log_without_times, overrides, record, run_here
-
-COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
 @pytest.fixture
@@ -119,7 +116,9 @@ def test_it_counts_in_the_name_of_a_run_and_false_does_not(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(COMPILER is None, reason="inductor needs a C++ compiler on a CPU, and there is none here")
+@pytest.mark.skipif(
+    compiled.problem("cpu") is not None, reason="inductor needs a C++ compiler on a CPU, and there is none here"
+)
 def test_inductor_has_the_losses_of_the_layers_as_written() -> None:
     torch._dynamo.reset()
     wanted, said, _ = steps("pt", "tiny_llama", on=False)
