@@ -80,8 +80,8 @@ def problems_of(config: Config) -> list[str]:
     elif config.method.get("target") or config.method.get("path"):
         found.append(f"method={config.method['name']} has a class, but its YAML says capabilities.trains=false")
     found += controls.problems(config)
-    if config.runner.compile and (wrong := compile_problem(config.runner.device)):
-        found.append(wrong)
+    if config.runner.compile:
+        found += _compile_problems(config)
     init, network = config.method.get("init"), config.method.get("reparameterisation", "none")
     deep_from_text = config.method.get("prefix_length") and init not in (None, "random")
     if deep_from_text and (not facts.traits.continues or network != "none"):
@@ -97,6 +97,17 @@ def problems_of(config: Config) -> list[str]:
             "use bf16 or fp32"
         )
     return found
+
+
+def _compile_problems(config: Config) -> list[str]:
+    others = {"runner.sharding": config.runner.sharding, "backbone.quantization": config.backbone.quantization}
+    found = [
+        f"runner.compile=true with {key}={value}: such layers are not compiled here; leave one of them out"
+        for key, value in others.items()
+        if value
+    ]
+    wrong = compile_problem(config.runner.device)
+    return [*found, wrong] if wrong else found
 
 
 def _not_as_said(can: Capabilities, config: Config) -> list[str]:
