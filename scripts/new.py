@@ -7,7 +7,7 @@ A method becomes methods/my_pt.py, conf/method/my_pt.yaml and docs/methods/my_pt
 stands. A task is made of CSV, TSV, JSON lines, JSON (SQuAD's too), CoNLL columns or parquet and is a classification, a
 regression, qa or tagging: what is seen in the file is said before anything is written. It becomes
 conf/task/user/my_task.yaml, its rows go to <data-root>/user/my_task/ (git-ignored) and a few of them to tasks/fixtures/
-for smoke runs.
+for smoke runs. With --config-dir DIR either is made in a folder of yours, without card and fixture.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import keyword
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ def own_files(name: str, form: str = "offset") -> dict[str, str]:
     """Relative path -> text of a new method in a folder of one's own: its file, and a YAML that names the file."""
     made = method_files(name, form)
     text, target = made[f"conf/method/{name}.yaml"], f"target: methods.{name}."
+    text = text.replace(f" Card: docs/methods/{name}.md", "")  # no card is made there
     lines = ["target: null" if line.startswith(target) else line for line in text.splitlines()]
     lines = [f"path: {name}.py" if line.startswith("path: null") else line for line in lines]
     return {f"{name}.py": made[f"methods/{name}.py"], f"method/{name}.yaml": "\n".join(lines) + "\n"}
@@ -84,8 +86,12 @@ def new_method(name: str, root: Path, own: Path | None = None, form: str = "offs
     if own is not None:
         made = {own / path: text for path, text in own_files(name, form).items()}
         write(made)
-        tried = f"python run.py --config-dir {own} method={name} data=fixture runner=smoke backbone=tiny_llama"
-        return [*(f"wrote {path}" for path in made), f"try:   {tried}"]
+        return [
+            *(f"wrote {path}" for path in made),
+            f"try:   python run.py{_config_dir(own)} method={name} data=fixture runner=smoke backbone=tiny_llama",
+            f"check: python scripts/check_method.py {shlex.quote(str(own / f'{name}.py'))}",
+            f"table: python scripts/compare.py METHOD={name}{_config_dir(own)}",
+        ]
     files = {root / path: text for path, text in method_files(name, form).items()}
     write(files)
     return [
@@ -99,20 +105,31 @@ def new_method(name: str, root: Path, own: Path | None = None, form: str = "offs
 
 def new_task(options: argparse.Namespace, root: Path) -> list[str]:
     """Make a task; returns what to say."""
-    name, data_root = checked_name(options.name), options.data_root or root / "data"
+    name, own = checked_name(options.name), options.config_dir
+    data_root = (options.data_root or (own or root) / "data").resolve()
     files = {"train": options.file, "validation": options.validation, "test": options.test}
     given = {split: path for split, path in files.items() if path}
     made = task_files(name, given, label=options.label, kind=options.kind, fixture_rows=options.fixture_rows)
     folders = {"config": root / "conf" / "task", "data": data_root, "fixture": root / "tasks" / "fixtures"}
-    written = {folders[kind] / path: text for (kind, path), text in made.texts.items()}
+    if own is not None:
+        folders = {"config": own / "task", "data": data_root}  # fixtures stand in the tree
+    written = {folders[kind] / path: text for (kind, path), text in made.texts.items() if kind in folders}
     print("\n".join(made.notes), flush=True)  # before anything is written
     write(written)
     shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in written]
+    run = f"python run.py{_config_dir(own)}"
+    rows = f"data=local {shlex.quote(f'data.root={data_root}')}"
+    smoke = "data=fixture" if own is None and options.fixture_rows else rows
     return [
         *(f"wrote {path}" for path in shown),
-        f"try: python run.py method=pt task=user/{name} data=fixture runner=smoke backbone=tiny_llama",
-        f"run: python run.py method=dept task=user/{name} data=local data.root={data_root}",
+        f"try: {run} method=pt task=user/{name} {smoke} runner=smoke backbone=tiny_llama",
+        f"run: {run} method=dept task=user/{name} {rows}",
     ]
+
+
+def _config_dir(own: Path | None) -> str:
+    """The flag that names a folder of one's own, for a command to be typed."""
+    return f" --config-dir {shlex.quote(str(own.resolve()))}" if own else ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,15 +141,18 @@ def parser() -> argparse.ArgumentParser:
     method.add_argument("name")
     forms = "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())
     method.add_argument("--form", choices=list(FORMS), default="offset", help=f"{forms} (default: offset)")
-    method.add_argument("--config-dir", type=Path, help="a folder of yours outside the tree (docs/own_folders.md)")
     task = kinds.add_parser("task", help="a task from a file of rows")
+    for kind in (method, task):
+        kind.add_argument("--config-dir", type=Path, help="a folder of yours outside the tree (docs/own_folders.md)")
     task.add_argument("name")
     task.add_argument("--file", type=Path, required=True, help=f"the training rows: {WANTED}")
     task.add_argument("--validation", type=Path, help="validation rows (default: carved from the training rows)")
     task.add_argument("--test", type=Path, help="test rows (default: carved from the training rows)")
     task.add_argument("--label", help="the column with the answer (default: label, target, answer(s), else the last)")
     task.add_argument("--kind", choices=KINDS, help="default: seen from the answers, and asked for where unclear")
-    task.add_argument("--data-root", type=Path, help="where the rows go (default: data/ in the project)")
+    task.add_argument(
+        "--data-root", type=Path, help="where the rows go (default: data/ in the project, or in your folder)"
+    )
     task.add_argument("--fixture-rows", type=int, default=48, help="rows for smoke runs, 0 = none (default: 48)")
     return top
 

@@ -83,6 +83,12 @@ def as_field(column: str) -> str:
     return f"column_{made}" if made[:1].isdigit() else made
 
 
+def with_fields(row: Row, fields: Sequence[str]) -> Row:
+    """A row under a task's field names too, where it has them as the file of a new task did: `Ticket Text`."""
+    theirs = {name: [column for column in row if as_field(column) == name] for name in fields if name not in row}
+    return row | {name: row[columns[0]] for name, columns in theirs.items() if len(columns) == 1}
+
+
 def answer_column(table: SourceTable, label: str | None) -> str:
     """The field with the answer: the one asked for, else one with a usual name, else the last."""
     columns = list(table.rows[0])
@@ -176,6 +182,14 @@ def labels_of(names: set[str]) -> list[str]:
     if len(names) < 2:
         raise NewTaskError(f"one label only, {sorted(names)}: a classification needs two or more")
     return sorted(names, key=lambda name: (number(name) is None, number(name) or 0.0, name))
+
+
+def alike(names: Sequence[str]) -> list[list[str]]:
+    """Class names that are one name but for capitals, blanks, `_` and `-`."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"[\s_-]+", " ", name).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def ids_of(table: SourceTable) -> tuple[list[Any], str]:

@@ -17,6 +17,7 @@ from scripts.new_rows import (
     NewTaskError,
     Row,
     SourceTable,
+    alike,
     answer_column,
     guess,
     ids_of,
@@ -33,6 +34,7 @@ from scripts.new_texts import fixture, lines, task_yaml
 from tasks.kinds import KINDS as TASK_KINDS
 from tasks.reading import answer_texts, form_of
 
+ALIKE = "{names} are classes of their own: where they are one class, write it in one way"
 SQUAD = ("context", "question", "answers")  # rows with these are of SQuAD's form: its other columns are no text
 
 
@@ -76,6 +78,7 @@ def task_files(name: str, files: Mapping[str, Path], *, label: str | None, kind:
     splits = {split: _rows(table, answer, kind, made) for split, table in tables.items()}
     labels = _labels(kind, splits, files)
     carved = _carve(splits)
+    said = [*(ALIKE.format(names=", ".join(map(repr, group))) for group in alike(labels)), *_repeats(splits)]
     first = splits["train"][0]
     texts = [column for column in first if column not in ("idx", "tokens", ANSWER_COLUMN[kind])]
     made.texts["config", f"user/{name}.yaml"] = task_yaml(name, kind, texts, labels, splits)
@@ -92,6 +95,7 @@ def task_files(name: str, files: Mapping[str, Path], *, label: str | None, kind:
     if carved:
         sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
         made.notes.append(f"{' and '.join(carved)}: a tenth of the rows each, by a fixed permutation ({sizes})")
+    made.notes += said
     return made
 
 
@@ -242,10 +246,16 @@ def _labels(kind: str, splits: Mapping[str, list[Row]], files: Mapping[str, Path
     return labels
 
 
+def _read(row: Row) -> str:
+    """What a model reads of a row."""
+    return json.dumps([value for name, value in row.items() if name not in ("idx", *ANSWER_COLUMN.values())])
+
+
 def _carve(splits: dict[str, list[Row]]) -> list[str]:
     """Take what is not given from the training rows; returns the names of the new splits.
 
-    Without test rows a protocol reports on given validation rows, so those alone are enough.
+    Without test rows a protocol reports on given validation rows, so those alone are enough. Rows that read the same
+    stay together: no carved row was trained on under another id.
     """
     missing_splits = [] if "validation" in splits else ["validation", *(["test"] if "test" not in splits else [])]
     rows = list(splits["train"])
@@ -254,7 +264,28 @@ def _carve(splits: dict[str, list[Row]]) -> list[str]:
     size = max(1, len(rows) // 10)
     if missing_splits and len(rows) < 2 * len(missing_splits) + 1:
         raise NewTaskError(f"{len(rows)} rows are too few to carve {' and '.join(missing_splits)} rows from; give them")
+    same: dict[str, list[int]] = {}
+    for place in places:
+        same.setdefault(_read(rows[place]), []).append(place)
+    waiting = list(same.values())
+    if max(map(len, waiting)) > size:  # a text that is a tenth of all rows: `_repeats` says what it costs
+        waiting = [[place] for place in places]
     for split in missing_splits:
-        splits[split], places = [rows[i] for i in places[:size]], places[size:]
-    splits["train"] = [rows[i] for i in sorted(places)]
+        taken: list[int] = []
+        while waiting and len(taken) < size:
+            taken += waiting.pop(0)
+        splits[split] = [rows[i] for i in taken]
+    splits["train"] = [rows[i] for i in sorted(place for group in waiting for place in group)]
     return missing_splits
+
+
+def _repeats(splits: Mapping[str, list[Row]]) -> list[str]:
+    """What to say of rows that stand in two splits: a score on a row that was trained on is not one on a new row."""
+    trained = {_read(row) for row in splits["train"]}
+    twice = {split: sum(_read(row) in trained for row in rows) for split, rows in splits.items() if split != "train"}
+    return [
+        f"{split}: {count} of {len(splits[split])} rows have the text of a training row; a score there is not one on "
+        "new texts: take them out of one of the two"
+        for split, count in twice.items()
+        if count
+    ]

@@ -226,11 +226,14 @@ class Answerer:
         Raises:
             ValueError: it has not the task's columns.
         """
+        from scripts.new_rows import with_fields
         from tasks.rows import ID
 
+        row = with_fields(row, self.columns)
         missing = [name for name in self.columns if row.get(name) is None]
         if missing:
-            raise ValueError(f"{where}: without {', '.join(missing)}; wanted are {', '.join(self.columns)}")
+            wanted = f"wanted are {', '.join(self.columns)} (there are {', '.join(row)})"
+            raise ValueError(f"{where}: without {', '.join(missing)}; {wanted}")
         gold = (self.label, "answers", "ner_tags", "idx", "id")  # what is asked for reaches no answer
         chosen = {name: value for name, value in row.items() if name in self.config.task.columns and name not in gold}
         return self.template({**chosen, ID: where, **self._unknown(chosen)})

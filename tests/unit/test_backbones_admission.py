@@ -20,7 +20,7 @@ import backbones.llama
 import backbones.masks
 from backbones.admission import admit, compared, content_key
 from backbones.base import Backbone
-from backbones.compared import Prompt
+from backbones.compared import FixedPrompt
 from backbones.config import BackboneConfig
 from backbones.errors import BackboneError
 from backbones.load import load_backbone, refuse_last_class_token, refuse_tokenizer, word_lead
@@ -289,7 +289,7 @@ def test_prompts_of_different_lengths_in_one_batch_are_what_they_are_alone(name:
 
     together = backbone.rank(backbone.collate(rows, candidates=True), Two())
     for index, row in enumerate(rows):
-        own = Prompt(vectors[index][mask[index].bool()])
+        own = FixedPrompt(vectors[index][mask[index].bool()])
         alone = backbone.rank(backbone.collate([row], candidates=True), own)
         assert torch.allclose(together[index], alone[0], atol=1e-4)
 
@@ -304,7 +304,7 @@ def test_checkpointed_layers_give_the_same_gradients(name: str, folders: Any) ->
         backbone.gradient_checkpointing(on)
         backbone.train()
         prompt.grad = None
-        backbone.losses(backbone.collate([row]), Prompt(prompt))[0].sum().backward()
+        backbone.losses(backbone.collate([row]), FixedPrompt(prompt))[0].sum().backward()
         seen.append(prompt.grad)
     assert torch.allclose(seen[0], seen[1], atol=1e-5) and bool(seen[0].abs().sum() > 0)
 

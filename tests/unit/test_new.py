@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,61 @@ def test_a_label_column_can_be_named_and_splits_given(tmp_path: Path) -> None:
     assert task.labels == ["bad", "good"] and task.rows == {"train": 36, "test": 10, "validation": 4}
     assert task.templates["default"] == "review_text: {review_text} rating: {rating}"
     assert (tmp_path / "data/user/mine/test.jsonl").exists()
+
+
+def test_rows_that_read_the_same_are_carved_to_one_side_and_given_ones_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A score on a row that was trained on under another id would be silently too high."""
+    rows: list[dict[str, object]] = [{"id": i, "text": f"film {i % 40}", "label": i % 2} for i in range(80)]
+    made_task(tmp_path, "--file", str(write_csv(tmp_path / "rows.csv", rows)))
+    assert "of a training row" not in capsys.readouterr().out
+    folder = tmp_path / "data/user/mine"
+    texts = {
+        split: {json.loads(line)["text"] for line in (folder / f"{split}.jsonl").read_text().splitlines()}
+        for split in ("train", "validation", "test")
+    }
+    assert not texts["train"] & (texts["validation"] | texts["test"]) and not texts["validation"] & texts["test"]
+    assert sum(len(part) for part in texts.values()) == 40
+
+    given = ["--file", str(write_csv(tmp_path / "train.csv", rows[:40])), "--test"]
+    made_task(tmp_path / "given", *given, str(write_csv(tmp_path / "test.csv", rows[36:60])))
+    assert "test: 22 of 24 rows have the text of a training row" in capsys.readouterr().out
+
+
+def test_labels_that_differ_in_capitals_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [{"text": f"film {i}", "label": ("Good", "good ", "bad")[i % 3]} for i in range(30)]
+    made_task(tmp_path, "--file", str(write_csv(tmp_path / "rows.csv", rows)))
+    assert "'Good', 'good' are classes of their own" in capsys.readouterr().out
+
+
+def test_the_printed_commands_can_be_typed_where_paths_have_blanks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "my own"
+    file = write_csv(tmp_path / "rows.csv", [{"text": f"film {i}", "label": i % 2} for i in range(40)])
+    assert new.main(["method", "my_pt", "--config-dir", str(own)]) == 0
+    assert new.main(["task", "mine", "--file", str(file), "--config-dir", str(own)]) == 0
+    said = capsys.readouterr().out
+    assert sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) == [
+        "data/user/mine/test.jsonl",
+        "data/user/mine/train.jsonl",
+        "data/user/mine/validation.jsonl",
+        "method/my_pt.yaml",
+        "my_pt.py",
+        "task/user/mine.yaml",
+    ]
+    for line in said.splitlines():
+        if line.startswith(("try:", "run:")):
+            words = shlex.split(line.split(":", 1)[1])
+            assert words[words.index("--config-dir") + 1] == str(own)
+            assert subprocess.run([sys.executable, *words[1:], "--cfg", "job"], cwd=REPOSITORY).returncode == 0, line
+    assert "docs/methods" not in (own / "method/my_pt.yaml").read_text()
+
+
+def test_a_row_may_have_the_columns_of_the_file_that_the_task_was_made_from() -> None:
+    from scripts.new_rows import with_fields
+
+    assert with_fields({"Ticket Text": "x", "Id": 1}, ["ticket_text"])["ticket_text"] == "x"
+    assert with_fields({"Text": "x", "text": "y"}, ["text"]) == {"Text": "x", "text": "y"}
+    assert "text" not in with_fields({"Text": "x", "TEXT": "y"}, ["text"])  # which one is meant is not guessed
