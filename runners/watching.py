@@ -34,8 +34,8 @@ class Watch:
                 return
             known = read_lines(self.path) if step and self.path.exists() else []
             kept = [row for row in known if row.get("step", 0) <= step]
-            self.path.parent.mkdir(exist_ok=True)
-            write_lines(self.path, kept)
+            if self.path.exists():
+                write_lines(self.path, kept)
             if not kept:
                 self._note(step)
 
@@ -51,6 +51,7 @@ class Watch:
         self.evaluator.answer(self.split, list(range(min(EXAMPLES, len(self.split.examples)))))
         seen = self.method.diagnostics()
         if seen:
+            self.path.parent.mkdir(exist_ok=True)
             append_line(self.path, {"step": step, **rounded(seen)})
 
 

@@ -31,7 +31,8 @@ def sweep(root: Path, *more: str) -> list[str]:
 def on_a_terminal(command: list[str]) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), cwd=ROOT)
+    alone = {name: value for name, value in environment().items() if name != "TQDM_DISABLE"}  # run.py sets it in a log
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=alone, cwd=ROOT)
     os.close(theirs)
     said = b""
     while True:

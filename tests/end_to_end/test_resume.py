@@ -128,9 +128,9 @@ def test_sigterm_stops_with_a_checkpoint_wherever_it_comes(
     handler = signal.getsignal(signal.SIGTERM)
     evaluator = runners.execute.Evaluator
     for place, name, when in (
-        (evaluator, "answer", 0),  # the untrained scores
+        (evaluator, "answered", 0),  # the untrained scores
         (Session, "update", 24),  # training: step 25 is finished and kept
-        (evaluator, "answer", 1),  # scoring during training
+        (evaluator, "answered", 1),  # scoring during training
         (Session, "consider", 2),  # the last evaluation: nothing follows in training that would notice
         (runners.execute.Execution, "_report", 0),  # after the last step
     ):

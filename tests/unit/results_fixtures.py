@@ -95,17 +95,17 @@ def answers(accuracy: float, n: int = 200, seed: int = 0, flip: int = 0) -> list
     return rows
 
 
-DEMO: dict[str, Any] = {"runner": {"max_steps": 32, "batch_size": 16, "test_rows": 500}}  # the demo's table asks for it
+DEMO: dict[str, Any] = {"runner": {"max_steps": 32, "batch_size": 16, "test_rows": 300}}  # the demo's table asks for it
 
 
 def demo_ledger(root: Path) -> None:
     """The six runs of the demo."""
     words = {**DEMO, "protocol": {"label_words": "words"}}
-    write_run(root, "majority", test=0.503, validation=0.5, config=DEMO, n=500)
-    write_run(root, "none", test=0.51, validation=0.5, config=DEMO, n=500)
-    write_run(root, "none", test=0.85, validation=0.84, config=words, n=500)
-    write_run(root, "pt", test=0.853, untrained=0.512, config=DEMO, n=500)
-    write_run(root, "dept", test=0.871, untrained=0.512, config=DEMO, n=500)
+    write_run(root, "majority", test=0.503, validation=0.5, config=DEMO, n=300)
+    write_run(root, "none", test=0.51, validation=0.5, config=DEMO, n=300)
+    write_run(root, "none", test=0.85, validation=0.84, config=words, n=300)
+    write_run(root, "pt", test=0.853, untrained=0.512, config=DEMO, n=300)
+    write_run(root, "dept", test=0.871, untrained=0.512, config=DEMO, n=300)
 
 
 def mcnemar(right_a: Sequence[bool], right_b: Sequence[bool]) -> float:

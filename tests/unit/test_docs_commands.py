@@ -181,6 +181,7 @@ def as_it_stands(words: list[str], world: World) -> None:
 
 HOW: list[tuple[str, Callable[[list[str], World], None]]] = [
     (r"run\.py .*(-m |\+sweep|plan=true|experiment=(?!demo)|fair_8)", planned),
+    (r"run\.py --help", helped),
     (r"run\.py", values_shown),
     (r"scripts/(predict|export|evaluate)\.py", on_the_run),
     (r"scripts/anchor\.py weights seeds", helped),

@@ -52,20 +52,20 @@ def test_demo_rows_and_points(ledger: Path) -> None:
     values = [round(row.cells["accuracy"].value or 0, 1) for row in table.rows]
     assert values == [50.3, 51.0, 85.0, 51.2, 85.3, 87.1]
     pt = row_of(table, "PT").cells
-    assert pt["params"].value == 11520 and pt["size"].value == 500
-    assert pt["accuracy"].spread == pytest.approx(100 * (0.853 * 0.147 / 500) ** 0.5)
+    assert pt["params"].value == 11520 and pt["size"].value == 300
+    assert pt["accuracy"].spread == pytest.approx(100 * (0.853 * 0.147 / 300) ** 0.5)
     assert pt["accuracy"].spread_kind == "se"
 
 
 GOLDEN = """\
 |                    | params |                    accuracy | n test |
 |--------------------|-------:|----------------------------:|-------:|
-| majority class     |      0 | 50.3 ± 2.2 (1) <sup>a</sup> |    500 |
-| zero-shot (digits) |      0 | 51.0 ± 2.2 (1) <sup>a</sup> |    500 |
-| zero-shot (words)  |      0 | 85.0 ± 1.6 (1) <sup>a</sup> |    500 |
-| untrained prompt   |      0 | 51.2 ± 2.2 (1) <sup>a</sup> |    500 |
-| PT                 | 11,520 | 85.3 ± 1.6 (1) <sup>b</sup> |    500 |
-| DePT               | 18,300 | 87.1 ± 1.5 (1) <sup>b</sup> |    500 |
+| majority class     |      0 | 50.3 ± 2.9 (1) <sup>a</sup> |    300 |
+| zero-shot (digits) |      0 | 51.0 ± 2.9 (1) <sup>a</sup> |    300 |
+| zero-shot (words)  |      0 | 85.0 ± 2.1 (1) <sup>a</sup> |    300 |
+| untrained prompt   |      0 | 51.2 ± 2.9 (1) <sup>a</sup> |    300 |
+| PT                 | 11,520 | 85.3 ± 2.0 (1) <sup>b</sup> |    300 |
+| DePT               | 18,300 | 87.1 ± 1.9 (1) <sup>b</sup> |    300 |
 """
 
 
@@ -73,7 +73,7 @@ def test_markdown_golden(ledger: Path) -> None:
     text = render(demo_table(ledger), "markdown")
     assert text.split("\n\n")[0] + "\n" == GOLDEN
     assert text.count("binomial standard error") == 1 and "<sup>b</sup> not tested: one trained run" in text
-    assert "6 examples at the least" in text and "1.2 points on demo/movie_reviews (n = 500)" in text
+    assert "6 examples at the least" in text and "2.0 points on demo/movie_reviews (n = 300)" in text
 
 
 def test_csv_has_the_agreed_columns(ledger: Path) -> None:

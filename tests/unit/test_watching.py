@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,12 @@ class Answering:
     """Stands for the evaluator: its model is put into evaluation mode before it answers."""
 
     def __init__(self) -> None:
-        self.tuned = self
+        self.tuned = self.backbone = self
         self.evaluated = False
         self.rows: list[int] = []
+
+    def in_step(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def eval(self) -> None:
         self.evaluated = True
