@@ -29,6 +29,9 @@ class Folded(InputMethod):
         self.max_source_length, self.row_alignment = method.max_source_length, method.row_alignment
         self.answers_together = method.answers_together
 
+    def read(self, source: Source) -> Prompts | None:
+        return self.method.read(source)  # a wrong shape is told under the method's own name
+
     def prompts(self, source: Source) -> Tensor | Prompts:
         return self.method.prompts(source)
 
@@ -76,6 +79,11 @@ class FoldCache:
         if self.seen is None or not torch.equal(self.seen, now):
             table = vocabulary()
             added = method.token_offset(table)
+            if added is not None and added.shape != table.shape:
+                raise ValueError(
+                    f"{type(method).__name__}.token_offset gave shape {tuple(added.shape)} for tokens "
+                    f"{tuple(table.shape)}: one offset for every token is wanted, of the same shape."
+                )
             self.seen = now
             self.folded = None if added is None else Folded(method, table + added.to(table.dtype))
         return method if self.folded is None else self.folded

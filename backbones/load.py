@@ -26,6 +26,7 @@ from backbones.tiny_tokenizer import tiny_tokenizer
 from tasks.errors import DataError, SourceUnavailable
 from tasks.sources import hub_reachable
 
+TOKENIZER_FILES = ("*token*", "*.model", "vocab*")
 HUB_PROBE_SECONDS = 2.0
 _SAID: set[str] = set()  # backbones whose eager attention was told of
 
@@ -240,6 +241,12 @@ def _try(what: str, load: Any, config: BackboneConfig, cache_root: str | Path) -
             raise
         advice = " (its format needs a newer transformers, or code of its own, which is never run here)"
         unknown = advice if "does not recognize" in str(error) or "trust_remote_code" in str(error) else ""
+        folder = Path(config.path).expanduser() if config.path else None
+        if what == "tokenizer" and folder and not any(p for form in TOKENIZER_FILES for p in folder.glob(form)):
+            raise BackboneError(
+                f"backbone {config.name!r}: {config.path} holds a model and no tokenizer: write its tokenizer there "
+                "with tokenizer.save_pretrained(folder)."
+            ) from error
         raise BackboneError(
             f"backbone {config.name!r}: the {what} of {config.path or config.hub or config.name} could not be loaded"
             f"{unknown} ({first_line(error)})."

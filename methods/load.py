@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,13 @@ def _class_in_file(path: Path) -> type:
         raise NoMethod(f"method.path={path}: not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that pickling and inspect find the class
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever stands in a file of one's own
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        where = f"{path}:{line}" if line else str(path)
+        raise NoMethod(f"method.path={where}: cannot be loaded ({type(error).__name__}: {error}).") from error
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == name]
     if len(found) != 1:
         names = ", ".join(sorted(c.__name__ for c in found)) or "none"
@@ -125,7 +132,10 @@ def check(method_config: Mapping[str, Any], facts: Facts, source_length: int | N
         facts: The backbone's facts.
         source_length: The configured source length of the task, in tokens.
     """
-    said = _problems(method_config, facts)
+    try:
+        said = _problems(method_config, facts)
+    except NoMethod as error:
+        return [str(error)]
     cls, options = _class_of(method_config), options_of(method_config)
     if getattr(cls, "needs_source", False) and not method_config.get("init_from"):
         name = method_config.get("name")

@@ -98,6 +98,8 @@ class Prompts:
         """
         if isinstance(given, Prompts):
             return given
+        if not isinstance(given, Tensor):
+            raise ValueError(f"prompts gave {type(given).__name__}: a tensor is wanted (is its `return` missing?)")
         if given.dim() == 2:
             return cls(given[None])
         if given.dim() == 3 and len(given) == batch:

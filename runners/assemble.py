@@ -397,10 +397,15 @@ def refuse_other_count(tuned: Tuned, method: Mapping[str, Any]) -> None:
     """
     told, there = methods.count(method, tuned.backbone.facts), tuned.counts()["method"]
     if told != there and method.get("name") != "full":  # full fine-tuning is counted in the backbone's YAML
+        why = (
+            "groups() leaves a tensor out or count() counts another number (scripts/check_method.py says which)."
+            if method.get("path")
+            else "layers are shared, merged or have other names there. Input-level methods (pt, dept, adept, accept) "
+            "work there."
+        )
         raise ValueError(
             f"method={method.get('name')} on {type(tuned.backbone.model).__name__} (backbone "
-            f"{tuned.backbone.config.name!r}) would train {there:,} numbers where its formula says {told:,}: layers "
-            "are shared, merged or have other names there. Input-level methods (pt, dept, adept, accept) work there."
+            f"{tuned.backbone.config.name!r}) would train {there:,} numbers where its formula says {told:,}: {why}"
         )
 
 

@@ -52,6 +52,7 @@ from runners.verdicts import (
     over_budget,
     standard_error,
     truncation,
+    unreached,
     verdict,
 )
 from runners.watching import Watch
@@ -361,6 +362,7 @@ class Execution:
         """Take the best tensors, note what training took, save them."""
         session.load(session.best.tensors)
         self._compiled_before = session.earlier_compile_seconds
+        self.record["verdicts"] += unreached(session.unreached())
         self.record |= {
             "steps": session.step,
             "selected_step": session.best.step,

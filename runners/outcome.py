@@ -52,7 +52,9 @@ def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     metric, split = record.get("primary_metric"), record.get("primary_split")
     value = ((record.get("metrics") or {}).get(split) or {}).get(metric)
     warnings = [v["message"] for v in record.get("verdicts") or [] if v["level"] == "warning" and v["name"] != "data"]
-    if any(v["name"] == "above_majority" and v["level"] == "warning" for v in record.get("verdicts") or []):
+    # one answer for everything can be "above" the training rows' majority, where the reported rows have another
+    silent = ("above_majority", "constant_predictions")
+    if any(v["name"] in silent and v["level"] == "warning" for v in record.get("verdicts") or []):
         warnings.append(
             "this run shows no signal; a setting that does, in minutes: make demo (PT, DePT on movie reviews)"
         )

@@ -134,6 +134,10 @@ class Session:
         if self.step % self.runner.log_every == 0 or self.step == self.total:
             self._log_losses()
 
+    def unreached(self) -> list[str]:
+        """Tensors that no step has moved: none of the losses depended on them."""
+        return [name for name, tensor in self.parameters.items() if self.step and not self.optimizer.state.get(tensor)]
+
     def read_losses(self) -> None:
         """Bring the losses of the last steps from their device.
 
@@ -144,10 +148,11 @@ class Session:
         values = torch.stack([loss for _, loss in unread]).tolist() if unread else []
         for (step, _), value in zip(unread, values, strict=True):
             if not math.isfinite(value):
-                raise NotFinite(
-                    f"the training loss is {value} at step {step}: try a smaller learning rate (method.lr.*), "
-                    "runner.clip_norm=1, or runner.precision=fp32"
-                )
+                advice = "try a smaller learning rate (method.lr.*), runner.clip_norm=1, or runner.precision=fp32"
+                if step == 1:  # nothing has been updated yet
+                    advice = "before any update, so no learning rate made it: look at what the method computes, or try "
+                    advice += "runner.precision=fp32"
+                raise NotFinite(f"the training loss is {value} at step {step}: {advice}")
             self._losses.append(value)
             self.newest = value
 

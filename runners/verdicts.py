@@ -116,6 +116,12 @@ def ceiling(split: str, below: dict[str, float]) -> Verdict:
     return verdict("ceiling", "note", text)
 
 
+def unreached(names: Sequence[str]) -> list[Verdict]:
+    """Tensors that are called trained and were not: no loss depended on them."""
+    text = f"no gradient reached {', '.join(names)} in any step: as drawn, not trained (detached, or not used?)"
+    return [verdict("unreached", "warning", text)] if names else []
+
+
 def over_budget(note: str | None) -> list[Verdict]:
     """An input-level method that costs more than the papers' 100 prompt vectors says by how much."""
     return [verdict("over_budget", "note", note)] if note else []

@@ -98,9 +98,7 @@ def answer_column(table: SourceTable, label: str | None) -> str:
             raise NewTaskError(f"{table.path}: no column {label!r}; there are {', '.join(table.named.values())}")
         return wanted
     if len(columns) < 2:
-        seen = table.named[columns[0]]
-        why = "; it holds ';': write it with commas" if ";" in seen else ""
-        raise NewTaskError(f"{table.path}: one column ({seen}); a text and an answer are wanted{why}")
+        raise NewTaskError(f"{table.path}: one column ({table.named[columns[0]]}); a text and an answer are wanted")
     return next((name for name in LABEL_NAMES if name in columns), columns[-1])
 
 

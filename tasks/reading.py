@@ -192,6 +192,7 @@ def _csv(handle: Iterable[str], path: Path, tab: bool) -> list[Row]:
                 continue
             if not header:
                 header = checked_header([cell.strip() for cell in cells], path)
+                _divided_otherwise(header, path, tab)
                 continue
             if len(cells) != len(header):
                 raise DataError(
@@ -202,6 +203,19 @@ def _csv(handle: Iterable[str], path: Path, tab: bool) -> list[Row]:
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not CSV ({error}); quotes inside a cell are doubled") from None
     return rows
+
+
+def _divided_otherwise(header: list[str], path: Path, tab: bool) -> None:
+    """One name with another form's divider in it: said as that, before a row is found to be of another width."""
+    wanted = "tabs" if tab else "commas"
+    others = {";": "semicolons", "," if tab else "\t": "commas" if tab else "tabs"}
+    seen = next((name for sign, name in others.items() if len(header) == 1 and sign in header[0]), None)
+    if seen:
+        renamed = "" if seen == "semicolons" else f" or call it {'.csv' if tab else '.tsv'}"
+        raise DataError(
+            f"{path}: its columns are divided by {seen} ({header[0]!r}), here by {wanted}: "
+            f"save it with {wanted}{renamed}"
+        )
 
 
 def checked_header(header: list[str], path: Path) -> list[str]:

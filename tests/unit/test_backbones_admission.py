@@ -198,6 +198,11 @@ def test_checkpoints_that_lack_weights_or_do_not_read_are_refused(folders: Any, 
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(BackboneError, match=r"the model of .* could not be loaded"):
         load(folder, "llama")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    for file in folder.glob("*token*"):
+        file.unlink()
+    with pytest.raises(BackboneError, match=r"holds a model and no tokenizer.*save_pretrained"):
+        load(folder, "llama")
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json"):
         load(folder, "llama")

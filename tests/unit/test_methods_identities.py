@@ -131,6 +131,20 @@ def test_adept_folded_table_equals_unfolded(m: int, batch: int, length: int, see
     )
 
 
+def test_wrong_shapes_are_told_under_the_methods_own_name() -> None:
+    """An evaluation folds offsets: what is wrong with a method is not wrong with `Folded`."""
+    adept, (table, embeds, mask, ids) = make(ADePT), text()
+    adept.prompts = lambda source: torch.zeros(M, D + 1)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"ADePT gave prompts of shape"):
+        FoldCache()(adept, lambda: table).read(Source(embeds, ids, mask))
+    adept.prompts = lambda source: None  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(ValueError, match=r"prompts gave NoneType.*`return` missing"):
+        FoldCache()(adept, lambda: table).read(Source(embeds, ids, mask))
+    adept.token_offset = lambda tokens: tokens[..., 1:]  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"ADePT\.token_offset gave shape"):
+        FoldCache()(adept, lambda: table)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     cls=st.sampled_from(INPUT),

@@ -159,6 +159,17 @@ def test_kinds_are_seen_from_the_answers(
         ('{"a": 1}\n{"a": \n', ".jsonl", "rows.jsonl:2: not JSON"),
         ("[1]\n", ".jsonl", "one JSON object a line"),
         ("a\nb\n", ".csv", "one column"),
+        ("text;label\nx, y;1\nz;2\n", ".csv", "its columns are divided by semicolons ('text;label'), here by commas"),
+        (
+            "text\tlabel\nx\t1\n",
+            ".csv",
+            "divided by tabs ('text\\tlabel'), here by commas: save it with commas or call it .tsv",
+        ),
+        (
+            "text,label\nx,1\n",
+            ".tsv",
+            "divided by commas ('text,label'), here by tabs: save it with tabs or call it .csv",
+        ),
         ("a,b\n1,2\n", ".xlsx", ".xlsx is not read here; wanted: .jsonl, .json, .csv"),
     ],
 )

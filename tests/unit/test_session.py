@@ -13,6 +13,7 @@ from results.ledger import Ledger, RunFolder
 from runners.config import RunnerConfig, ScheduleConfig
 from runners.order import BatchOrder
 from runners.session import CorruptCheckpoint, NotFinite, Session, rng_state
+from runners.verdicts import unreached
 
 STEPS = 12
 
@@ -127,8 +128,23 @@ def test_a_checkpoint_holds_kilobytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, loss: float) -> None:
     session = session_of(run_of(tmp_path))
-    with pytest.raises(NotFinite, match=r"step 1: try a smaller learning rate"):
+    with pytest.raises(NotFinite, match=r"step 1: before any update, so no learning rate made it"):
         session.update(torch.tensor(loss), 2, 0.0)
+    session = session_of(run_of(tmp_path, "later"))
+    one_step(session)
+    with pytest.raises(NotFinite, match=r"step 2: try a smaller learning rate"):
+        session.update(torch.tensor(loss), 2, 0.0)
+
+
+def test_a_tensor_that_no_loss_depends_on_is_named(tmp_path: Path) -> None:
+    """Its values stay as drawn, and the score would stand under a method that was not trained."""
+    session = session_of(run_of(tmp_path))
+    assert session.unreached() == []  # before the first step nothing is known
+    session.update(torch.tensor(1.0), 2, 0.0)
+    assert session.unreached() == ["prompt.prompt"]
+    assert unreached(["prompt.prompt"])[0]["level"] == "warning" and not unreached([])
+    one_step(session)
+    assert session.unreached() == []
 
 
 def test_the_first_of_equal_scores_is_best_and_patience_counts_the_rest(tmp_path: Path) -> None:
@@ -155,3 +171,16 @@ def test_seconds_of_compiling_are_a_runs_own_and_add_up_over_restarts(
     assert second.resume()
     clock[0] = 4.0
     assert second.compile_seconds == 10
+
+
+def test_one_answer_for_everything_is_no_signal_even_above_the_majority() -> None:
+    """The training rows' majority may be the other class: a constant answer then stands above it."""
+    from runners.outcome import outcome_of
+
+    def hints(name: str, level: str) -> list[str]:
+        verdicts = [{"name": "above_majority", "level": "ok", "message": "above"}]
+        verdicts.append({"name": name, "level": level, "message": "found"})
+        outcome = outcome_of({"status": "done", "run_id": "x", "verdicts": verdicts})
+        return [warning for warning in outcome.warnings if "make demo" in warning]
+
+    assert len(hints("constant_predictions", "warning")) == 1 and not hints("truncated", "warning")
