@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from backbones.config import QUANTIZERS, missing_library
 from backbones.errors import BackboneError
+from backbones.memory import give_large_blocks_back
 
 NF4_BLOCK = 64  # weights that share a scale (QLoRA)
 
@@ -146,6 +147,7 @@ def quantise(model: nn.Module, how: str, name: str) -> None:
     Raises:
         BackboneError: there is nothing to replace, or the library is not there.
     """
+    give_large_blocks_back()
     made: dict[int, Quantised] = {}
     for path, module in list(model.named_modules()):
         if type(module) is not nn.Linear or not re.search(r"(^|\.)\d+\.", path):

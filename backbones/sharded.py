@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from backbones.admission import BOUNDS
 from backbones.compared import share
 from backbones.errors import BackboneError, first_line
+from backbones.memory import give_large_blocks_back
 
 
 def processes() -> int:
@@ -117,6 +118,7 @@ def shard(backbone: Any, device: torch.device) -> None:
     """
     from backbones.prefix_proof import answers
 
+    give_large_blocks_back()
     backbone.eval()
     stacks = _stacks(backbone)
     with torch.no_grad():
