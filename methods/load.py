@@ -61,6 +61,10 @@ class NoMethod(ValueError):
     """A file or a dotted name that holds no method, or more than one."""
 
 
+class Unloadable(NoMethod):
+    """A file that is there and raises when it is loaded."""
+
+
 def method_class(target: str | None, path: str | None = None) -> type:
     """The class of a method.
 
@@ -109,8 +113,8 @@ def _class_in_file(path: Path) -> type:
     except Exception as error:  # whatever stands in a file of one's own
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
-        where = f"{path}:{line}" if line else str(path)
-        raise NoMethod(f"method.path={where}: cannot be loaded ({type(error).__name__}: {error}).") from error
+        where = f"{path}, line {line}" if line else str(path)
+        raise Unloadable(f"method.path={where}: cannot be loaded ({type(error).__name__}: {error}).") from error
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == name]
     if len(found) != 1:
         names = ", ".join(sorted(c.__name__ for c in found)) or "none"

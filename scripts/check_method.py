@@ -81,14 +81,18 @@ def lines(file: Path, options: Sequence[str]) -> tuple[list[str], list[str]]:
         ValueError: the file holds no method, an option is wrong, or no family takes the method.
     """
     from conf.resolve import ConfigError
-    from methods.load import NoMethod
+    from methods.load import NoMethod, Unloadable, method_class
     from runners.promises import PROMISES, broken
 
     found: dict[str, dict[str, str]] = {}
     told = []
     for family in BACKBONES:
         try:
+            method_class(None, str(file))
             subject = subject_of(config_of(file, family, options), family)
+        except Unloadable as error:
+            found[family] = {"made": str(error)}
+            continue
         except (ConfigError, NoMethod):
             raise
         except Exception as error:  # of the file itself, or of what its class says of itself

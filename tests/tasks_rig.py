@@ -32,6 +32,11 @@ def protocol_of(name: str, fidelity: str | None = None, **changes: Any) -> Proto
     """A protocol's YAML, its switches filled where a fidelity is named."""
     values = yaml.safe_load(_values("protocol", name))
     values["style"] = values["style"] or name  # where the protocol's recipe says it
+    for block in values.get("recipe") or []:
+        for key, value in () if block.get("when") else block["set"].items():
+            group, _, field = key.partition(".")
+            if group == "protocol" and values[field] is None:
+                values[field] = value
     filled = values["defaults_by_fidelity"][fidelity] if fidelity else {}
     return ProtocolConfig(**(values | {k: v for k, v in filled.items() if values[k] is None} | changes))
 

@@ -48,8 +48,12 @@ def test_every_method_on_every_family_gives_what_it_gives_on_whole_layers(more: 
     [
         ("backbone=tiny_llama", "method=dept", "method.lr.offset=0.01", "runner.micro_batch=1"),  # 3 passes against 2
         ("backbone=tiny_llama", "method=lora"),
-        ("backbone=tiny_t5", "method=apt"),  # the main process alone watches its gates
-        ("backbone=tiny_llama", "method=idpg"),  # reads features of the frozen model, here and there not yet known
+        ("backbone=tiny_t5", "method=apt", "method.prefix_dropout=0.0"),  # the main process alone watches its gates
+        (
+            "backbone=tiny_llama",
+            "method=idpg",
+            "method.network_dropout=0.0",
+        ),  # reads features of the frozen model, here and there not yet known
         ("backbone=tiny_t5", "protocol=dept", "runner.gradient_checkpointing=true"),
         ("backbone=tiny_bert", "backbone.facts.dropout=0.0", "method=prefix"),
     ],

@@ -79,9 +79,9 @@ def test_a_file_outside_the_tree(tmp_path: Path) -> None:
     assert "found none" in load.check(given, tiny())[0]  # run.py: a sentence, no traceback
     file.write_text(OWN + "\ndef half(:\n    pass\n")
     at = OWN.count("\n") + 2
-    assert f"mine.py:{at}: cannot be loaded (SyntaxError" in load.check(given, tiny())[0]
+    assert f"mine.py, line {at}: cannot be loaded (SyntaxError" in load.check(given, tiny())[0]
     file.write_text("import torch\nimport not_installed_anywhere\n")
-    assert "mine.py:2: cannot be loaded (ModuleNotFoundError: No module named" in load.check(given, tiny())[0]
+    assert "mine.py, line 2: cannot be loaded (ModuleNotFoundError: No module named" in load.check(given, tiny())[0]
 
 
 def test_an_error_inside_a_users_module_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
