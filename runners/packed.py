@@ -34,7 +34,7 @@ from runners.outcome import Outcome, told
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member, SharedData
 from runners.packed_scores import PackEvaluator
-from runners.passes import Mean, mean_loss
+from runners.passes import Mean, mean_loss, require_trained
 from runners.progress import Board, say
 from runners.session import restore_rng, rng_state
 from runners.stopping import Stopped, StopSignal
@@ -303,7 +303,9 @@ class Pack:
             rows, _ = self.tuned.losses(batch.to(self.workers.device))
             blocks = rows.float().split([len(piece) for piece in here.values()])
             parts = [means[i](block, here[i]) for i, block in zip(here, blocks, strict=True)]
-            torch.stack(parts).sum().backward()
+            whole = torch.stack(parts).sum()
+            require_trained(whole, self.members[next(iter(here))].parts.tuned.method)
+            whole.backward()
             for i, part in zip(here, parts, strict=True):
                 losses[i] += part.detach()
         return losses

@@ -45,6 +45,22 @@ def mean_loss(train: Split, indices: Sequence[int], how: str, rows: int | None) 
     )
 
 
+def require_trained(loss: torch.Tensor, method: Any) -> None:
+    """Refuse a step that could move nothing, in words; torch tells of a missing grad_fn.
+
+    Args:
+        loss: of some rows, before its backward pass.
+
+    Raises:
+        ValueError: it depends on no trained tensor.
+    """
+    if not loss.requires_grad:
+        raise ValueError(
+            f"the loss depends on no tensor of {type(method).__name__}: is one detached, or prompt_slots not set (then "
+            "prompts(...) is never asked)? python scripts/check_method.py FILE asks more"
+        )
+
+
 @dataclass
 class Passes:
     """One process's part of a global batch, on the host.

@@ -12,7 +12,7 @@ import torch
 from runners.ahead import Ahead
 from runners.cut import cut_for
 from runners.evaluate import Evaluator, Split
-from runners.passes import Passes, passes
+from runners.passes import Passes, passes, require_trained
 from runners.progress import bar, say
 from runners.session import Session, rng_state
 from runners.stopping import Stopped, StopSignal
@@ -54,6 +54,7 @@ def _backward(tuned: Any, batch: Passes, workers: Workers) -> torch.Tensor:
     for number, (rows, tensors) in enumerate(batch.pieces):
         losses, _ = tuned.losses(tensors.to(workers.device))
         part = batch.mean(losses.float(), rows)
+        require_trained(part, tuned.method)
         if shards is None:
             part.backward()
         else:

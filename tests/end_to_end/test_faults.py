@@ -293,3 +293,34 @@ def test_files_have_the_permissions_of_the_users_mask(tmp_path: Path, rows: Path
         os.umask(before)
     wrong = [path for path in folder(tmp_path).iterdir() if path.is_file() and path.stat().st_mode & 0o777 != 0o640]
     assert not wrong
+
+
+UNASKED = """
+from torch import nn
+from methods.base import InputMethod
+class Mine(InputMethod):
+    def __init__(self, facts, prompt_length, init_rows=None, generator=None):
+        super().__init__()
+        self.prompt = nn.Parameter(init_rows.clone())  # prompt_slots is not set: prompts() is never asked
+    @classmethod
+    def count(cls, options, facts):
+        return options["prompt_length"] * facts.width
+    def groups(self):
+        return {"prompt": [self.prompt]}
+    def prompts(self, source):
+        return self.prompt
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_loss_that_depends_on_nothing_trained_is_told_in_words(packed: bool, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(UNASKED)
+    own = ["method=own", f"method.path={file}", "method.prompt_length=4"]
+    pack = ["-m", "hydra/launcher=packed", "method.capabilities.packs=true"] if packed else []
+    rate = "method.lr.prompt=0.1,0.2" if packed else "method.lr.prompt=0.1"
+    done = subprocess.run(command(tmp_path, *pack, *own, rate), capture_output=True, text=True, env=environment())
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    reasons = [json.loads(path.read_text())["reason"] for path in tmp_path.glob("runs/*/record.json")]
+    assert len(reasons) == 1 + packed
+    assert all("depends on no tensor of Mine" in reason and "prompt_slots" in reason for reason in reasons)
