@@ -22,6 +22,7 @@ from conf.capabilities import capabilities
 from conf.check import missing_groups
 from conf.check import problems as outside_ranges
 from tasks.config import length_for, steps_for
+from tasks.errors import brief
 from tasks.splits import trained_rows
 
 CONF = Path(__file__).resolve().parent
@@ -43,6 +44,7 @@ class ConfigError(ValueError):
     """One or more values of a configuration are wrong; `problems` has one sentence each."""
 
     def __init__(self, problems: list[str]) -> None:
+        problems = [brief(problem) for problem in problems]
         super().__init__("\n".join(problems))
         self.problems = problems
 

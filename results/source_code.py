@@ -122,8 +122,8 @@ def imported_files(path: Path, root: Path = ROOT) -> list[Path]:
 
     Local is what lies in the tree or beside the file or elsewhere on sys.path, but not among installed packages.
     """
-    places = [path.parent, root, *(Path(place or ".").resolve() for place in sys.path)]
-    kept = list(dict.fromkeys(place for place in places if not _is_installed(place)))
+    kept = [place for place in dict.fromkeys([path.parent, root]) if not _is_installed(place)]
+    kept += [place for place in _search_path(tuple(sys.path), Path.cwd()) if place not in kept]
     found: dict[Path, None] = {}
     todo = [path.resolve()]
     while todo:
@@ -134,6 +134,13 @@ def imported_files(path: Path, root: Path = ROOT) -> list[Path]:
         if file.suffix == ".py":
             todo += [other for other in _named_files(file, tuple(kept)) if other not in found]
     return sorted(found)
+
+
+@lru_cache(maxsize=16)
+def _search_path(written: tuple[str, ...], here: Path) -> tuple[Path, ...]:
+    """The folders of sys.path that are no installed packages', resolved (once: a plan asks for every point)."""
+    places = dict.fromkeys((here / place).resolve() for place in written)
+    return tuple(place for place in places if not _is_installed(place))
 
 
 @cache
@@ -224,8 +231,9 @@ def code_that_counts(target: str | None, path: str | None) -> dict[str, str]:
     else:
         own = _target_file((target or "").rpartition(".")[0])
     found = dict(_engine())
-    for file in imported_files(own.resolve()) if own else []:
-        is_own = file == own.resolve() if own else False
+    own = own.resolve() if own else None
+    for file in imported_files(own) if own else []:
+        is_own = file == own
         # a user's file is read anew for every run, modules are imported once: what is told is what is computed with
         told = source_sha256(file) if is_own and path else told_sha256(file)
         name = "own" if is_own else _short(file, own)
@@ -262,7 +270,7 @@ def _place(file: Path) -> str:
 
 def _short(file: Path, own: Path | None) -> str:
     """A file's place told from the tree or from the method, so that a moved folder keeps its name."""
-    for base in (ROOT, own.resolve().parent if own else ROOT):
+    for base in (ROOT, own.parent if own else ROOT):
         if file.is_relative_to(base):
             return file.relative_to(base).as_posix()
     return file.name

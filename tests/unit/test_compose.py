@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +178,21 @@ def test_a_choice_is_composed_once_and_never_changed() -> None:
 def test_two_thousand_points_of_150_choices_are_planned_in_time() -> None:
     tasks = ",".join(t for t in groups()["task"] if t.startswith(("glue", "superglue", "mrqa")))
     choice = [f"task={tasks}", "method=pt,dept,adept,accept,lora", "data=fixture", "backbone=t5_base"]
-    tens = [[f"task={task}", f"method={method}"] for task in tasks.split(",")[:5] for method in ("pt", "dept")]
-    begun = time.process_time()
-    for one in tens:
-        plain(*one)
-    whole = (time.process_time() - begun) / len(tens)  # one composition by Hydra: 0.1 s on a quiet machine
-    begun = time.process_time()
-    plan = make_plan([*choice, "seed=range(0,14)", "yes=true"])
-    took = time.process_time() - begun
+    some = [[f"task={task}", f"method={method}"] for task in tasks.split(",")[:10] for method in ("pt", "dept", "lora")]
+
+    def seconds(act: Callable[[], Any]) -> tuple[float, Any]:
+        begun = time.process_time()
+        found = act()
+        return time.process_time() - begun, found
+
+    # by Hydra one composition takes 0.1 s on a quiet machine; measured before and after, as other work comes and goes
+    before, _ = seconds(lambda: [plain(*one) for one in some])
+    took, plan = seconds(lambda: make_plan([*choice, "seed=range(0,14)", "yes=true"]))
+    after, _ = seconds(lambda: [plain(*one) for one in some])
+    whole = (before + after) / (2 * len(some))
     assert plan.problems == [] and len(plan.points) >= 2000
     assert len({(p.chosen["method"], p.chosen["task"]) for p in plan.points}) >= 150
     assert took < 200 * whole, f"{took:.1f} s where Hydra composes one choice in {whole:.3f} s: 20 s at 0.1 s a choice"
-    print(f"{len(plan.points)} points in {took:.1f} s, Hydra's own composition {whole:.3f} s")
+    print(
+        f"{len(plan.points)} points in {took:.1f} s, Hydra's own composition {whole:.3f} s, {took / whole:.0f} of them"
+    )

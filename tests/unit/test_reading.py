@@ -234,3 +234,10 @@ def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     code = new.main(["--root", str(tmp_path / "out"), "task", "mine", "--file", str(tmp_path / "rows.csv")])
     assert code == 2 and "nothing was" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_message_that_quotes_a_whole_file_keeps_its_beginning_and_its_way_on() -> None:
+    said = str(DataError("file.tsv: its columns are " + "x" * 200_000 + "; rename one"))
+    assert len(said) < 1600 and said.startswith("file.tsv: its columns") and said.endswith("; rename one")
+    assert "characters more" in said
+    assert str(DataError("short\n" * 900)) == "short\n" * 900
