@@ -45,6 +45,7 @@ class Backbone(nn.Module):
 
     head_logits: Head  # (N, d) -> (N, V); language models alone
     admission: dict[str, Any] | None = None  # what backbones.admission compared, for the record
+    content: dict[str, str] | None = None  # of a model of the Hub: commit and sha256 of the files that were loaded
     summaries: Any = None  # backbones.prefix.Summaries, when a deep prefix reads its layer's input
     current: Source | None = None  # of the forward pass that runs, where hooks read it (encoders)
     removable: bool = True  # whether `bare` can leave out what a method changed

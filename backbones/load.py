@@ -22,6 +22,8 @@ from backbones.package import packaged_folder
 from backbones.quantised import quantise
 from backbones.tiny_tokenizer import tiny_tokenizer
 
+from results.content import hub_content
+
 # the tasks' errors and short probe of the Hub; no task comes with them
 from tasks.errors import DataError, SourceUnavailable
 from tasks.sources import hub_reachable
@@ -71,6 +73,8 @@ def load_backbone(
         backbone = engine(model, tokenizer, config, n_labels=n_labels, head=head, seed=seed, random_pooler=bare)
     else:
         backbone = engine(model, tokenizer, config)
+    if config.source() == "hub":  # its declared revision may be a branch, which moves
+        backbone.content = hub_content(str(config.hub), config.revision, Path(cache_root))
     return backbone.to(device)
 
 

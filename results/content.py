@@ -19,6 +19,15 @@ NOT_OF_THE_MODEL = (
 )  # fmt: skip
 NOT_OF_THE_MODEL_SUFFIXES = (".md", ".h5", ".msgpack", ".onnx", ".ot", ".lock", ".tmp", ".png", ".jsonl", ".log")
 NOT_OF_THE_MODEL_STEMS = ("rng_state_", "events.out.", "LICENSE", "README", "USE_POLICY")
+# of a model on the Hub: its weights as they are looked for (the first kind that is there), and all else that is read
+HUB_WEIGHTS = (
+    ("model.safetensors",), ("model.safetensors.index.json", "model-*.safetensors"), ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+)  # fmt: skip
+HUB_TEXT = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model",
+)  # fmt: skip
 WORTH_REMEMBERING = 2**22  # bytes: a smaller file is hashed sooner than the memory is read
 
 
@@ -107,3 +116,30 @@ def model_sha256(folder: Path, cache: Path) -> str:
     """sha256 over the names, sizes and contents of a model's files: config, weights and tokenizer."""
     lines = [f"{file.name} {file.stat().st_size} {file_sha256(file, cache)}" for file in model_files(folder)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def hub_content(hub: str, revision: str | None, cache: Path) -> dict[str, str] | None:
+    """What lies in the Hub's local cache under a revision, where a branch that moved leaves something else.
+
+    Args:
+        hub: owner/name.
+        revision: a branch, tag or commit (default: main).
+        cache: where hashes of large files are remembered.
+
+    Returns:
+        ``commit`` and ``sha256`` (over the names and contents of config, weights and tokenizer); None where no weights
+        are there.
+    """
+    from huggingface_hub import try_to_load_from_cache  # takes a while; only models of the Hub need it
+
+    config = try_to_load_from_cache(hub, "config.json", revision=revision or "main")
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    kinds = ([file for pattern in kind for file in sorted(folder.glob(pattern))] for kind in HUB_WEIGHTS)
+    weights = next((files for files in kinds if files), [])
+    if not weights:
+        return None
+    files = [*weights, *(folder / name for name in HUB_TEXT if (folder / name).is_file())]
+    lines = [f"{file.name} {file_sha256(file, cache)}" for file in files]
+    return {"commit": folder.name, "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}

@@ -81,6 +81,15 @@ class Run:
         return None if value is None else str(value)
 
     @property
+    def backbone_content(self) -> str | None:
+        """The observed hash of a backbone of the Hub, whose declared revision may be a branch that moves; None for
+        others, whose content is part of the id."""
+        backbone = lookup(self.config, "backbone") or {}
+        if not backbone.get("hub") or any(backbone.get(key) for key in ("path", "package", "tiny", "random_weights")):
+            return None
+        return str(lookup(self.record, "backbone_content.sha256") or "not noted")
+
+    @property
     def is_fixture(self) -> bool:
         """Whether the run was made on synthetic rows or on a backbone with random weights."""
         return (
@@ -183,14 +192,15 @@ class Run:
 
     @cached_property
     def configuration(self) -> str:
-        """All that names the run (results.identity) but its seed, as one comparable string.
+        """All that names the run (results.identity) but its seed, and what data and backbone were seen to be.
 
         Thus a value that came later at its neutral setting parts no seeds, and an edited method or other data do.
         """
         counted = {key: value for key, value in choices_that_count(self.config).items() if key != "seed"}
         names = [str(self.record.get(k)) for k in ("method", "task", "backbone", "protocol")]
         behind = self.record.get("identity") or {}
-        return "|".join(names) + json.dumps([counted, behind], sort_keys=True, default=str)
+        observed = [self.data_content, self.backbone_content]
+        return "|".join(names) + json.dumps([counted, behind, observed], sort_keys=True, default=str)
 
     @property
     def drawn(self) -> bool:

@@ -30,6 +30,7 @@ from results.content import model_sha256
 from runners import controls
 from runners.evaluate import Split, answering
 from runners.progress import counted
+from runners.same_backbone import other_backbone
 from runners.source_prompts import WrongSource, source_prompts
 from runners.workers import DTYPES, missing_device
 from tasks.config import source_length
@@ -435,34 +436,6 @@ def build_method(config: Config, backbone: Any) -> Any:
     return methods.build(config.method, facts, rows, generator, sources)
 
 
-def refuse_other_backbone(config: Config, run_id: str, record: Mapping[str, Any]) -> None:
-    """Refuse tensors that were trained on another backbone: equal widths (T5 base and BERT base, LLaMA 2 7B and T5 XXL)
-    would let them in without a word.
-
-    Raises:
-        Refused: it is another one and `method.init_across` is false.
-    """
-    from results.identity import contents
-
-    if config.method.get("init_across"):
-        return
-    there, here = (record.get("config") or {}).get("backbone") or {}, asdict(config.backbone)
-    seen = ((record.get("identity") or {}).get("contents") or {}).get("backbone")
-    if here.get("path") and seen:
-        own = contents({"backbone": here, "method": {}, "cache": {"root": str(cache_root(config))}}).get("backbone")
-        other = seen != own
-    else:  # with one path alone, a folder of the Hub's model is that model: its YAML's name says so
-        keys = ("name", "hub", "revision", "package", "tiny", "random_weights")
-        other = any(there.get(key) != here.get(key) for key in keys)
-    if other or there.get("quantization") != here.get("quantization"):
-        raise Refused(
-            f"method.init_from={run_id}: that run had backbone {there.get('name')} "
-            f"({there.get('path') or there.get('hub') or 'no hub'}), this one has {here['name']} "
-            f"({here.get('path') or here.get('hub') or 'no hub'}); the meaning of a prompt lies in its backbone. "
-            "method.init_across=true takes its tensors all the same."
-        )
-
-
 def start_from(tuned: Tuned, config: Config) -> None:
     """Begin with the tensors of an earlier run (SPoT, few-shot transfer): those of equal name and shape are taken.
 
@@ -481,7 +454,11 @@ def start_from(tuned: Tuned, config: Config) -> None:
         path: Path = run / "method.safetensors"
         if not path.exists():
             raise Refused(f"method.init_from={run_id}: {path} is not there; that run is not done")
-        refuse_other_backbone(config, run_id, run.record() or {})
+        other = None if config.method.get("init_across") else other_backbone(run.record() or {}, config, tuned.backbone)
+        if other:
+            raise Refused(
+                f"method.init_from={run_id}: {other}. method.init_across=true takes its tensors all the same."
+            )
         saved = load_file(path)
         wrong = [
             k for k, v in saved.items() if k in wanted and v.shape != wanted[k].shape and not k.startswith("head.")

@@ -21,6 +21,7 @@ from results.verify import MARK, checkpoint_head
 
 NAME, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
 HEAD = 1024  # bytes of the first line
+OBSERVED = {"data": "data", "backbone": "a backbone"}  # of the first line: what must still be what it was
 
 
 class CorruptCheckpoint(RuntimeError):
@@ -31,7 +32,8 @@ def write(run: RunFolder, state: Mapping[str, Any], about: Mapping[str, Any]) ->
     """Write checkpoint.pt atomically and keep the one before.
 
     Args:
-        about: what the first line says besides id, step and checksum (the data's observed hash, `forced`).
+        about: what the first line says besides id, step and checksum (the observed hashes of the data and of a backbone of
+            the Hub, `forced`).
     """
     with replacing(run / NAME) as temporary:
         with temporary.open("w+b") as handle:
@@ -52,7 +54,7 @@ def read(run: RunFolder, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state in checkpoint.pt (in the one before it where there is only that), None where there is none.
 
     Raises:
-        CorruptCheckpoint: it is damaged, another run's, or of other data; nothing is changed.
+        CorruptCheckpoint: it is damaged, another run's, or of other data or another backbone; nothing is changed.
     """
     path = run / NAME if (run / NAME).exists() else run / BEFORE
     if not path.exists():
@@ -60,11 +62,12 @@ def read(run: RunFolder, about: Mapping[str, Any]) -> dict[str, Any] | None:
     head, problem = checkpoint_head(path, run.id)
     if problem:
         raise CorruptCheckpoint(f"{problem}; nothing was changed. {_way_on(run)}")
-    if head.get("data") != about.get("data"):
-        raise CorruptCheckpoint(
-            f"{path}: made on data with sha256 {str(head.get('data'))[:12]}, the same source now gives "
-            f"{str(about.get('data'))[:12]}; nothing was changed. force=true trains this run from its start"
-        )
+    for name, what in OBSERVED.items():
+        if head.get(name) != about.get(name):
+            raise CorruptCheckpoint(
+                f"{path}: made on {what} with sha256 {str(head.get(name))[:12]}, the same source now gives "
+                f"{str(about.get(name))[:12]}; nothing was changed. force=true trains this run from its start"
+            )
     with path.open("rb") as handle:
         handle.seek(HEAD)
         state: dict[str, Any] = torch.load(io.BytesIO(handle.read()), weights_only=True, map_location="cpu")

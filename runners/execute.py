@@ -224,6 +224,7 @@ class Execution:
                 say(f"runner.sharding={self.runner.sharding}: one process holds every layer whole")
             self.workers.jointly(lambda: hold_backbone(self.config, self.workers.device))
         parts = self.workers.jointly(lambda: assemble(self.config, self.workers.device, data))
+        self._seen_alike(parts)
         if parts.tuned.backbone.shards is not None:
             self.record["sharding"] = f"{self.runner.sharding} over {self.workers.count} processes"
             reset_peak(self.workers.device)  # of a process's part: it was loaded whole
@@ -233,12 +234,27 @@ class Execution:
         self._count(parts)
         return parts
 
+    def _seen_alike(self, parts: Parts) -> None:
+        """Machines have caches of their own, in which a branch may stand elsewhere.
+
+        Raises:
+            Refused: processes see other data or another backbone.
+        """
+        seen = [self.record["data"].get("sha256"), parts.tuned.backbone.content]
+        for rank, other in enumerate(self.workers.gather([seen])):
+            if other != seen:
+                raise Refused(
+                    f"process {self.workers.rank} sees data and backbone {seen}, process {rank} {other}; fetch both "
+                    "anew on every machine, or give a commit as revision"
+                )
+
     def _count(self, parts: Parts) -> None:
         counts = parts.tuned.counts()
         self.record |= {
             "trainable_parameters": counts["method"],
             "head_parameters": counts["head"],
             "backbone_parameters": counts["backbone"],
+            "backbone_content": parts.tuned.backbone.content,
             "backbone_admission": parts.tuned.backbone.admission,
             "train_examples_per_second": None,
         }
@@ -327,7 +343,10 @@ class Execution:
         rates_ = dict(self.config.method.get("lr") or {})
         session = Session(self.run, self.runner, parts.tuned.trainable(), rates_, order, self.workers.main)
         torch.manual_seed(self.config.seed + 7919 * self.workers.rank)  # what dropout draws from
-        session.about = {"data": self.record["data"].get("sha256"), "forced": self.config.force}
+        content = parts.tuned.backbone.content or {}
+        session.about = {
+            "data": self.record["data"].get("sha256"), "backbone": content.get("sha256"), "forced": self.config.force
+        }  # fmt: skip
         resumed = self.workers.jointly(lambda: session.resume(self.workers.rank))
         if resumed:
             say(f"goes on from step {session.step} of {session.total}", self.workers.main)

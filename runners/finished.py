@@ -16,6 +16,7 @@ from conf.schema import Config
 from results.ledger import Ledger, RunFolder
 from runners.assemble import admitted_backbone, build_method
 from runners.changed import refuse_changed
+from runners.same_backbone import other_weights
 from runners.workers import DTYPES
 from tasks.kinds import kind_of
 
@@ -59,6 +60,9 @@ def load_finished(
         backbone = admitted_backbone(config, DTYPES[config.runner.precision], device)
     else:
         backbone = _shared(beside, run, config)
+    moved = other_weights(record, backbone)
+    if moved:
+        raise ValueError(f"run {run.id} cannot answer here: {moved}")
     tuned = Tuned(backbone, build_method(config, backbone)).to(torch.device(device))
     tuned.tag_names = kind_of(config.task).tag_names(config.task)  # type: ignore[assignment]
     tuned.load_state(load_file(run / "method.safetensors"))

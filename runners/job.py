@@ -14,6 +14,7 @@ from conf.schema import Config
 from results.ledger import Held, RunFolder, Unwritable
 from results.records import made
 from results.verify import checkpoint_head
+from runners.fresh import refreshed
 from runners.outcome import Outcome, outcome_of
 
 
@@ -55,7 +56,7 @@ def _already(config: Config, run: RunFolder, sweep: bool) -> Outcome | None:
     if known is None:
         return None
     if known["status"] == "done":
-        known = _refreshed(config, run, known)
+        known = refreshed(config, run, known)
     if known["status"] == "stale":
         if config.retry_stale:
             return None
@@ -66,29 +67,6 @@ def _already(config: Config, run: RunFolder, sweep: bool) -> Outcome | None:
     if known["status"] == "failed" and sweep and not config.retry_failed:
         return outcome_of(known, skipped=True)
     return None
-
-
-def _refreshed(config: Config, run: RunFolder, known: dict[str, Any]) -> dict[str, Any]:
-    """The record of a finished run, marked where the data have changed under their declared revision since.
-
-    The experiment that asks for it is noted if none was: names of experiments are no part of an id.
-    """
-    from tasks.cache import observed_sha256
-
-    data = known.get("data") or {}
-    now = observed_sha256(config.task, str(data.get("source")), str(data.get("revision")), cache_root(config))
-    changes: dict[str, Any] = {}
-    if now and data.get("sha256") and now != data["sha256"]:
-        changes["stale"] = f"its data had sha256 {data['sha256'][:12]}, the same source now gives {now[:12]}"
-    if config.experiment and not known.get("experiment"):
-        changes["experiment"] = config.experiment
-    if not changes:
-        return known
-    try:
-        run.write_record(known | changes)
-    except OSError:  # a ledger that cannot be written is read all the same
-        return known | changes | ({"status": "stale"} if "stale" in changes else {})
-    return run.record() or known
 
 
 def _start(

@@ -15,6 +15,7 @@ from methods import load as methods
 from methods.base import InputMethod
 from methods.source import Source
 from runners.changed import refuse_changed
+from runners.same_backbone import other_backbone
 
 
 class WrongSource(ValueError):
@@ -56,9 +57,9 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     except ValueError as error:
         raise WrongSource(f"{where}: {error}") from None
     other = typed_record(record["config"])
-    mine, theirs = config.backbone, other.backbone
-    if (mine.name, mine.hub, mine.path, mine.revision) != (theirs.name, theirs.hub, theirs.path, theirs.revision):
-        raise WrongSource(f"{where}: that run has backbone={theirs.name}, this one {mine.name}; they must be the same")
+    apart = other_backbone(record, config, backbone)
+    if apart:
+        raise WrongSource(f"{where}: {apart}")
     if other.task.name == config.task.name and not config.method.get("allow_same_task"):
         raise WrongSource(
             f"{where}: that run is of this task, {other.task.name}; take others, or set method.allow_same_task=true"

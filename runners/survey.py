@@ -14,10 +14,11 @@ from conf.paths import ledger_of
 from conf.plan import UNKNOWN, Plan, Point
 from conf.resolve import get
 from runners.controls import trains_something
+from runners.fresh import moved
 
 STATES = ("done", "stale", "running", "failed", "interrupted", "broken", "missing", "unreachable")
 WORDS = {"unreachable": "not reachable from here"}
-COMPLETE = ("done", "stale")  # stale: done on rows that have changed since; retry_stale=true trains it again
+COMPLETE = ("done", "stale")  # stale: data or backbone have moved since; retry_stale=true trains it again
 LIMIT_HOURS = 24.0
 # floating-point operations per second of padded-out rows; only where nothing was measured. CPU: two cores took 50 s for
 # 20 steps of SmolLM2-135M at the greatest length of 116 (most rows are a third of it). GPU: never measured.
@@ -33,7 +34,7 @@ class PointState:
         hours: what it would still take; None where nothing is known.
         measured: whether like runs of the ledger were timed (else: a guess from the model's size).
         score: of the reported metric, where it is done (fraction).
-        reason: of a failure.
+        reason: of a failure, or why it is stale.
     """
 
     status: str
@@ -111,7 +112,8 @@ def _state(point: Point, clock: Clock) -> PointState:
         return PointState("running" if run.is_held() else "missing", seconds / 3600, measured)
     if record["status"] in COMPLETE:
         score = get(record, f"metrics.{record.get('primary_split')}.{record.get('primary_metric')}")
-        return PointState(record["status"], 0.0, measured, score)
+        stale = record.get("stale") or moved(point.config, record)
+        return PointState("stale" if stale else "done", 0.0, measured, score, stale)
     left = 1.0
     if (run / "checkpoint.pt").exists() and point.config.runner.max_steps:
         done = max([0, *(row.get("step", 0) for row in run.metrics())])
@@ -182,6 +184,9 @@ def summary(plan: Plan, states: Sequence[PointState]) -> list[str]:
         )
     reasons = Counter(state.reason for state in states if state.status == "failed" and state.reason)
     lines += [f"failed {count} times: {reason}" for reason, count in reasons.most_common(5)]
+    stale = [state.reason for state in states if state.status == "stale"]
+    if stale:
+        lines.append(f"stale, so that no table takes them: {stale[0]}; retry_stale=true trains them again")
     if sum(counts[status] for status in COMPLETE) == len(states):
         return [*lines, "nothing is missing"]
     lines.append(hours_text(states))

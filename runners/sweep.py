@@ -21,6 +21,7 @@ from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.confirm import confirming
 from runners.controls import with_controls
+from runners.fresh import refreshed
 from runners.job import run_point
 from runners.outcome import Outcome, outcome_of, told
 from runners.survey import LIMIT_HOURS, PointState, hours, hours_text, show, survey
@@ -56,6 +57,13 @@ def main(overrides: Sequence[str]) -> int:
         return refuse(problems) if rank == 0 else 2
     if rank == 0:
         print("".join(f"note: {note}\n" for note in plan.notes), end="", file=sys.stderr)
+    stale = [state for state in states if state.status == "stale"]
+    if rank == 0 and stale and not plan.points[0].config.retry_stale:
+        print(
+            f"note: {len(stale)} finished runs are stale, and no table takes them ({stale[0].reason}); "
+            "retry_stale=true trains them again",
+            file=sys.stderr,
+        )
     if rank == 0 and todo:
         print(
             f"{len(todo)} of {len(plan.points)} points to run, {hours_text(_of(plan, states, todo))}", file=sys.stderr
@@ -85,9 +93,10 @@ def _kept(point: Point, state: PointState) -> Outcome | None:
     """The outcome of a point that is not run again."""
     if _wanted(point, state):
         return None
-    record = ledger_of(point.config).run(point.run_id).record()
-    if record and record["status"] == "stale":
-        record |= {"status": "done"}
+    run = ledger_of(point.config).run(point.run_id)
+    record = run.record()
+    if record and state.status == "stale":  # tables leave it out
+        record = refreshed(point.config, run, record | {"status": "done"}) | {"status": "done"}
     return outcome_of(record, skipped=True) if record else None
 
 

@@ -93,7 +93,7 @@ def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
 def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     """A cell of scores (or of a measured speed, time or memory)."""
     found = candidates(state, row, column)
-    choice = _of_one_data(found) or choose(found, state.options.selection, column.metric)
+    choice = _of_one_content(found) or choose(found, state.options.selection, column.metric)
     runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
@@ -137,18 +137,26 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     return filled
 
 
-def _of_one_data(found: Sequence[Run]) -> Choice | None:
-    """Runs on several contents of the data are no trials of each other: which one is meant, nobody has said."""
-    seen = {
-        run.data_content: str(lookup(run.record, "data.revision")) for run in found if run.done and run.data_content
-    }
-    if len(seen) < 2 or len({run.get("task") for run in found}) > 1:
+def _of_one_content(found: Sequence[Run]) -> Choice | None:
+    """Runs on several contents of the data, or of one model of the Hub, are no trials of each other: which one is
+    meant, nobody has said."""
+    done = [run for run in found if run.done]
+    if len({run.get("task") for run in done}) > 1:
         return None
-    revisions = ", ".join(sorted(set(seen.values())))
-    problem = (
-        f"its runs saw {len(seen)} contents of the data ({revisions}): filter by data.revision=, or move some away"
-    )
-    return Choice((), "none", problem=problem)
+    seen: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for run in done:
+        for what, key, content in (
+            ("the data", "data.revision", run.data_content),
+            (f"backbone {run.get('backbone')}", "backbone_content.commit", run.backbone_content),
+        ):
+            if content:
+                seen[what, key][content] = str(lookup(run.record, key) or content)
+    for (what, key), contents in seen.items():
+        if len(contents) > 1:
+            which = ", ".join(sorted(set(contents.values())))
+            problem = f"its runs saw {len(contents)} contents of {what} ({which}): filter by {key}=, or move some away"
+            return Choice((), "none", problem=problem)
+    return None
 
 
 def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) -> None:
@@ -179,7 +187,7 @@ def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:
         if run.status in UNFINISHED and not run.get("reason"):
             cell.unfinished.append((run.status, run.id))
             continue
-        reason = str(run.get("reason") or "no reason recorded")
+        reason = str(run.get("reason") or run.get("stale") or "no reason recorded")
         cell.footnotes.append(f"run {run.id} {run.status}: {reason.splitlines()[0][:160]}")
     if choice.problem:
         cell.text = "ambiguous"

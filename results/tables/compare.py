@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from results.statistics import holm
-from results.tables.evidence import OTHER_DATA, OTHER_ROWS, Evidence, evidence
+from results.tables.evidence import OTHER_DATA, OTHER_ROWS, OTHER_WEIGHTS, Evidence, evidence
 from results.tables.layout import ColumnSpec
 from results.tables.model import Table
 from results.tables.state import Filled, State
@@ -78,7 +78,7 @@ def _difference(one: list[Piece], other: list[Piece], others: list[list[Piece]])
     if any(len(row) != len(one) for row in (other, *others)):
         return None
     for place, (a, b) in enumerate(zip(one, other, strict=True)):
-        if a.evidence.sample is None or b.evidence.sample is None or not a.evidence.same_examples(b.evidence):
+        if a.evidence.sample is None or b.evidence.sample is None or not a.evidence.comparable(b.evidence):
             return None
         further = [sample for row in others if (sample := row[place].evidence.sample) is not None]
         groups[a.variable].append(Term(a.weight, a.evidence.sample, b.evidence.sample, usual_variance(further)))
@@ -149,6 +149,8 @@ def column_tests(state: State, table: Table, column: ColumnSpec) -> ColumnTests:
                 tests.reasons[row] = OTHER_ROWS
             elif not all(a.evidence.same_data(b.evidence) for a, b in zip(made[row], made[best], strict=True)):
                 tests.reasons[row] = OTHER_DATA
+            elif not all(a.evidence.same_weights(b.evidence) for a, b in zip(made[row], made[best], strict=True)):
+                tests.reasons[row] = OTHER_WEIGHTS
     usable = [row for row in usable if row not in tests.reasons]
     tests.pairs = hold({row: made[row] for row in usable})
     samples = [piece.evidence.sample for row in usable for piece in made[row]]

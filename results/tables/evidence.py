@@ -19,26 +19,34 @@ NO_PREDICTIONS = "no predictions are kept"
 OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
 OTHER_ROWS = "scored on other rows than the best cell"
 OTHER_DATA = "trained and scored on other contents of the data than the best cell"
+OTHER_WEIGHTS = "made with other files of the backbone than the best cell: its branch on the Hub has moved"
 
 
 @dataclass(frozen=True)
 class Evidence:
     """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why.
 
-    `data` is the observed hash of the data that its runs saw, where records have one.
+    `data` is the observed hash of the data that its runs saw, where records have one; `weights` has those of backbones
+    of the Hub, by name.
     """
 
     reason: str = ""
     ids: tuple[str, ...] = ()
     sample: Sample | None = None
     data: str = ""
+    weights: frozenset[tuple[str, str]] = frozenset()
 
-    def same_examples(self, other: Evidence) -> bool:
-        """Whether both cells answered the same examples: equal ids of data that changed are other examples."""
-        return self.ids == other.ids and self.same_data(other)
+    def comparable(self, other: Evidence) -> bool:
+        """Whether both cells answered the same examples (equal ids of data that changed are others) on one backbone."""
+        return self.ids == other.ids and self.same_data(other) and self.same_weights(other)
 
     def same_data(self, other: Evidence) -> bool:
         return not self.data or not other.data or self.data == other.data
+
+    def same_weights(self, other: Evidence) -> bool:
+        """Whether a backbone that both have was one model; several backbones in a table are several rows."""
+        theirs = dict(other.weights)
+        return all(theirs.get(name, content) == content for name, content in self.weights)
 
 
 def evidence(state: State, filled: Filled) -> Evidence:
@@ -79,8 +87,9 @@ def _read(filled: Filled) -> Evidence:
     clusters = groups if len(set(groups)) < len(groups) else None
     informs = not untrained and not any(run.drawn for run in filled.runs)
     seen_data = {str(value) for run in filled.runs if (value := run.data_content)}
+    weights = frozenset((str(run.get("backbone")), run.backbone_content) for run in filled.runs if run.backbone_content)
     made = replace(sample(found, clusters, varies), informs=informs)
-    return Evidence("", ids, made, ", ".join(sorted(seen_data)))
+    return Evidence("", ids, made, ", ".join(sorted(seen_data)), weights)
 
 
 def run_sums(
