@@ -25,6 +25,7 @@ def card(finished: Any, form: Any, worst: float) -> str:
     base = config.backbone.hub or config.backbone.name
     rows = ((record.get("data") or {}).get("rows") or {}).get(split)
     size = f" ({rows:,} rows)" if rows else ""
+    content = record.get("backbone_content")
     few = (record.get("backbone_admission") or {}).get("quantization")
     notes = [v["message"] for v in record.get("verdicts") or [] if v["level"] in ("warning", "note")]
     if (record.get("data") or {}).get("source") == "fixture":
@@ -49,6 +50,7 @@ def card(finished: Any, form: Any, worst: float) -> str:
             f"- {metric} {100 * value:.1f} on {split}{size}, one run, seed {record['seed']}",
             f"- {record['trainable_parameters']:,} trained parameters; {config.runner.max_steps} steps of "
             f"{config.runner.batch_size}; protocol {config.protocol.name}, fidelity {config.fidelity}",
+            *([f"- backbone {config.backbone.hub} at commit {content['commit']}"] if content else []),
             f"- run {finished.run.id} of soft-prompt-bench; PEFT {form.config.peft_type.value}",
             f"- exported with PEFT's log-probabilities equal to the run's own to {worst:.1e} of the largest",
             "",

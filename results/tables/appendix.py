@@ -136,6 +136,12 @@ def _facts(lines: Sequence[Line]) -> list[str]:
     rules = Counter((run.selection_metric, run.selection_split) for run in runs)
     out += [f"- checkpoint by {metric} on {split} ({count} runs)" for (metric, split), count in rules.most_common()]
     out += ["", "## Versions and hardware", ""]
+    hubs = Counter(
+        f"{lookup(run.config, 'backbone.hub')} at commit {lookup(run.record, 'backbone_content.commit') or 'not noted'}"
+        for run in runs
+        if run.backbone_content
+    )
+    out += [f"- backbone {name} ({count} runs)" for name, count in hubs.most_common()]
     for name in PACKAGES:
         seen = Counter(str(value) for run in runs if (value := lookup(run.record, f"versions.{name}")))
         if seen:

@@ -97,7 +97,7 @@ def test_a_checkpoint_does_not_go_on_with_other_weights(
             run_here(tmp_path, *CHOSEN, *steps)
     hub.commit(1)
     refused = run_here(tmp_path, *CHOSEN, *steps)
-    assert refused.status == "failed" and "made on a backbone with sha256" in str(refused.reason)
+    assert refused.status == "refused" and "made on a backbone with sha256" in str(refused.reason)
     hub.commit(0)
     assert run_here(tmp_path, *CHOSEN, *steps).status == "done"
 
@@ -112,7 +112,7 @@ def test_seeds_on_two_contents_are_no_trials_of_each_other(
     reading = read_runs(tmp_path / "runs")
     assert len({run.configuration for run in reading.runs}) == 2
     table = build(free(reading.runs, "method", "task", {}), reading, Options(fixtures=True))
-    (cell,) = table.rows[-1].cells.values()
+    cell = next(iter(table.rows[-1].cells.values()))
     assert cell.text == "ambiguous" and all(commit in cell.footnotes[-1] for commit in commits)
 
 
