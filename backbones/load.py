@@ -21,7 +21,6 @@ from backbones.model_types import refuse_other_family
 from backbones.package import packaged_folder
 from backbones.quantised import quantise
 from backbones.tiny_tokenizer import tiny_tokenizer
-
 from results.content import hub_content
 
 # the tasks' errors and short probe of the Hub; no task comes with them

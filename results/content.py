@@ -26,7 +26,8 @@ HUB_WEIGHTS = (
 )  # fmt: skip
 HUB_TEXT = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "spm.model",
+    "sentencepiece.bpe.model",
 )  # fmt: skip
 WORTH_REMEMBERING = 2**22  # bytes: a smaller file is hashed sooner than the memory is read
 

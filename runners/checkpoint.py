@@ -32,8 +32,8 @@ def write(run: RunFolder, state: Mapping[str, Any], about: Mapping[str, Any]) ->
     """Write checkpoint.pt atomically and keep the one before.
 
     Args:
-        about: what the first line says besides id, step and checksum (the observed hashes of the data and of a backbone of
-            the Hub, `forced`).
+        about: what the first line says besides id, step and checksum (the observed hashes of the data and of a
+            backbone of the Hub, `forced`).
     """
     with replacing(run / NAME) as temporary:
         with temporary.open("w+b") as handle:

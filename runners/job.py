@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from conf.compose import name_run, typed
-from conf.paths import cache_root, ledger_of
+from conf.paths import ledger_of
 from conf.plan import processes
 from conf.resolve import ConfigError
 from conf.schema import Config

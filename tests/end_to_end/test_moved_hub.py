@@ -10,8 +10,8 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 
-from backbones.specimens import save_specimen
 import run
+from backbones.specimens import save_specimen
 from results.ledger import Ledger
 from results.records import read_runs
 from results.tables.build import build
