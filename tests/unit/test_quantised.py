@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+import run
 from backbones import config as backbone_config
 from backbones.admission import compared
 from backbones.base import Backbone
@@ -20,6 +22,7 @@ from backbones.quantised import KINDS, Quantised, quantise, quantised_layers
 from conf.compose import compose, name_run, typed
 from conf.resolve import ConfigError
 from results.identity import run_id
+from results.ledger import Ledger
 from runners.assemble import problems_of
 from tests.contract import rig
 from tests.running import overrides, record, run_here
@@ -197,3 +200,17 @@ def test_the_bits_count_in_a_runs_name_and_none_is_no_choice(tmp_path: Path) -> 
     without = compose(overrides(tmp_path))
     del without["backbone"]["quantization"], without["runner"]["sharding"]
     assert run_id(without, "data") == run_id(compose(overrides(tmp_path, "runner.sharding=fsdp")), "data")
+
+
+@pytest.mark.parametrize("how", BITS)
+def test_a_pack_on_few_bits_equals_the_runs_alone(how: str, tmp_path: Path) -> None:
+    chosen = [f"backbone.quantization={how}", "method.lr.prompt=0.1,0.3", "-m"]
+    assert run.main(overrides(tmp_path / "alone", *chosen)) == 0
+    assert run.main(overrides(tmp_path / "packed", *chosen, "hydra/launcher=packed")) == 0
+    alone, packed = (Ledger(tmp_path / name / "runs") for name in ("alone", "packed"))
+    assert len(alone.records()) == 2
+    for seen in packed.records():
+        mine, theirs = packed.run(seen["run_id"]), alone.run(seen["run_id"])
+        assert seen["packed"] and seen["metrics"] == theirs.record()["metrics"]
+        for name, tensor in load_file(mine / "method.safetensors").items():
+            torch.testing.assert_close(tensor, load_file(theirs / "method.safetensors")[name], rtol=1e-5, atol=1e-6)
