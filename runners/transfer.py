@@ -22,6 +22,7 @@ from runners.assemble import Refused, capped_length, encode_splits, load_data
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluator
 from runners.finished import Finished, load_finished
+from runners.fresh import moved
 from runners.measures import versions
 from runners.outcome import Outcome, outcome_of
 from runners.verdicts import ceiling, invalid_answers, truncation, verdict
@@ -52,7 +53,7 @@ def score_on(
     _, revision = data_revision(config.task, config.data, cache_root(config))
     run = ledger.run(identity(finished, resolved, revision))
     known = run.record()
-    if known is not None and known["status"] == "done":
+    if known is not None and known["status"] == "done" and not moved(config, known):
         return outcome_of(known, skipped=True)
     record = _score(finished, config, resolved)
     with run.hold():
@@ -141,7 +142,16 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
     words = label_words(config.task, config.protocol)
     said = f"scored with the tensors of run {finished.run.id}, trained on {transfer['from']}"
     said += f"; answers with {', '.join(words)}" if words else ""
-    kept = ("method", "backbone", "protocol", "seed", "fidelity", "trainable_parameters", "head_parameters")
+    kept = (
+        "method",
+        "backbone",
+        "backbone_content",
+        "protocol",
+        "seed",
+        "fidelity",
+        "trainable_parameters",
+        "head_parameters",
+    )
     return {
         **{key: finished.record[key] for key in kept if key in finished.record},
         "backbone_parameters": finished.record.get("backbone_parameters"),

@@ -97,3 +97,18 @@ def test_what_is_not_of_its_form_is_refused(
     assert said in capsys.readouterr().err and not transfers(tmp_path)
     assert score(tmp_path, run, "glue/mrpc", "method=dept") == 2
     assert score(tmp_path, "ffff", "glue/mrpc") == 2
+
+
+def test_rows_that_moved_are_scored_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tasks.cache
+
+    assert run_here(tmp_path, "task=glue/qqp").status == "done"
+    run = record(tmp_path)["run_id"]
+    assert score(tmp_path, run, "glue/mrpc") == 0
+    [first] = transfers(tmp_path)
+    ledger = Ledger(tmp_path / "runs")
+    ledger.run(first["run_id"]).write_record(first | {"metrics": {}})  # so that a second scoring is seen
+    monkeypatch.setattr(tasks.cache, "observed_sha256", lambda *_: first["data"]["sha256"])
+    assert score(tmp_path, run, "glue/mrpc") == 0 and transfers(tmp_path)[0]["metrics"] == {}
+    monkeypatch.setattr(tasks.cache, "observed_sha256", lambda *_: "f" * 64)
+    assert score(tmp_path, run, "glue/mrpc") == 0 and transfers(tmp_path)[0]["metrics"] == first["metrics"]
