@@ -76,12 +76,19 @@ def adopt(path: Path, given: Mapping[str, str], ledger: Ledger) -> tuple[str, st
     lines = read(path)
     ours = like.predictions()
     root = given.get("data.root")
-    by_content = root is not None and all("input" in line for line in lines)
-    matched = match_by_content(lines, ours, like, root) if by_content and root else match_by_id(lines, ours)
+    without = sum("input" not in line for line in lines)
+    if root and without:
+        raise Refused(
+            f"data.root={root}: examples are matched by what was read, and {without} of {len(lines)} lines "
+            "have no input"
+        )
+    by_content = bool(root)
+    matched = match_by_content(lines, ours, like, root) if root else match_by_id(lines, ours)
     coding = coding_of(like, [(line["gold"], row) for line, row in matched], label_words(like))
     rows = [{**_kept(row), "prediction": coding(line["prediction"])} for line, row in matched]
     metrics = _metrics(rows, like)
     record = _record(given, like, rows, metrics, path)
+    _refuse_a_second(record, ledger)
     run = ledger.run(record["run_id"])
     with run.hold():
         run.write_predictions(like.primary_split, rows)
@@ -93,6 +100,23 @@ def adopt(path: Path, given: Mapping[str, str], ledger: Ledger) -> tuple[str, st
         f"{len(rows)} predictions of {given['method']} matched {how} with run {like.id} "
         f"({like.get('task')}, {like.primary_split}): {like.primary_metric} {100 * score:.2f}"
     )
+
+
+def _refuse_a_second(record: Mapping[str, Any], ledger: Ledger) -> None:
+    """Refuse what a table would take for a run that is there: the same method, source and seed, other predictions."""
+    for known in ledger.records():
+        same = all(known.get(key) == record.get(key) for key in ("method", "task", "protocol", "backbone", "seed"))
+        source = (known.get("adopted") or {}).get("source") == record["adopted"]["source"]
+        if same and source and known["run_id"] != record["run_id"] and _data_of(known) == _data_of(record):
+            seed = "without a seed" if record["seed"] is None else f"with seed {record['seed']}"
+            raise Refused(
+                f"run {known['run_id']} is {record['method']} of {record['adopted']['source']} {seed} already, with "
+                "other predictions; give another seed=N (or method= or source=) and they stand beside each other"
+            )
+
+
+def _data_of(record: Mapping[str, Any]) -> Any:
+    return (record.get("data") or {}).get("sha256")
 
 
 def _like(prefix: str, ledger: Ledger) -> Run:
@@ -191,6 +215,7 @@ def _record(
         "method": method,
         "seed": config["seed"],
         "config": config,
+        "identity": {"adopted": given["source"]},  # two sources are no seeds of each other
         "metrics": {like.primary_split: dict(metrics)},
         "trainable_parameters": int(given["parameters"]) if "parameters" in given else None,
         "adopted": {

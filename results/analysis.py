@@ -24,6 +24,7 @@ from results.files import write_text
 from results.ledger import default_root
 from results.records import Run, matches, read_runs
 from results.standing import told
+from results.tables.layout import LayoutError, check_filters
 
 Array = NDArray[np.float64]
 OPTIONS = ("ledger.root", "out")
@@ -133,6 +134,11 @@ def _similarity(held: Sequence[LearnedPrompt]) -> list[str]:
         head = ("cosine of means (above), mean cosine of vectors (below)", *(str(i + 1) for i in range(len(held))))
         rows = [[f"{i + 1}. {a.name}", *(_pair(i, j, held) for j in range(len(held)))] for i, a in enumerate(held)]
         out += [*_table(head, rows), ""]
+    else:
+        out += [
+            f"{len(held)} runs: the averages by task alone; filters that leave {MOST} or fewer show every pair.",
+            "",
+        ]
     kinds: dict[str, list[tuple[float, float]]] = {}
     for i, a in enumerate(held):
         for b in held[i + 1 :]:
@@ -171,6 +177,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = dict(word.partition("=")[::2] for word in arguments)
     where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
     reading = read_runs(given.get("ledger.root") or default_root())
+    try:
+        check_filters(where, reading.runs)
+    except LayoutError as error:
+        print(error, file=sys.stderr)
+        return 2
     runs = [run for run in reading.runs if run.done and matches(run, where)]
     found = [(run, prompt_of(run)) for run in runs]
     prompts = [LearnedPrompt(run, vectors) for run, vectors in found if vectors is not None]

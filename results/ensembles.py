@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,13 @@ from results.ledger import default_root
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
-from results.tables.evidence import label_words
+from results.tables.evidence import OTHER_METRIC, groups_of_rows, run_sums, sums_for
+from results.tables.layout import LayoutError, check_filters
 from tasks.kinds import KINDS
-from tasks.metrics import sums_of
 
+TOGETHER = {"best": "best of several", "vote": "vote", "soft": "mean of probabilities"}  # values of a row in tables
+Rows = dict[str, dict[str, Any]]  # predictions by id
+Way = Callable[[Sequence[Run], Sequence[Rows]], dict[str, str]]
 OPTIONS = ("ledger.root", "out", "figure", "fixtures")
 HEAD = (
     "configuration", "metric", "runs", "mean", "best", "vote", "mean of probabilities",
@@ -71,30 +75,120 @@ def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
 
 def together(runs: Sequence[Run]) -> Ensemble:
     """An ensemble of runs of one configuration, in the order of their seeds."""
-    runs = sorted(runs, key=lambda run: (str(run.get("seed")).zfill(12), run.id))
+    runs = in_order(runs)
     first = runs[0]
     made = Ensemble(_name(first), first.primary_metric, [s for run in runs if (s := run.score()) is not None])
-    rows = [{str(row["id"]): row for row in run.predictions()} for run in runs]
-    if not rows[0] or any(held.keys() != rows[0].keys() for held in rows):
-        made.notes.append("no predictions are kept" if not all(rows) else "its seeds were scored on different rows")
-        return made
-    ids = list(rows[0])
-    if KINDS[str(first.get("task.kind", "classification"))].ranked:
-        made.voted = _score(first, rows[0], ids, vote([[str(held[i]["prediction"]) for i in ids] for held in rows]))
     try:
-        scored = [read_scores(run.folder, run.primary_split) for run in runs]
-        mean = mean_probabilities(scored)
-    except (NoScores, NotAlike) as error:
+        rows = rows_of(runs)
+    except NotAlike as error:
         made.notes.append(str(error))
         return made
-    by_id = dict(zip(mean.ids, answers_of(mean), strict=True))
-    if by_id.keys() == rows[0].keys():
-        made.soft = _score(first, rows[0], ids, [by_id[i] for i in ids])
-    _calibrate(made, scored, mean, rows[0])
+    made.voted = _or_noted(made, runs, rows, by_vote)
+    made.soft = _or_noted(made, runs, rows, by_mean)
+    with suppress(NoScores, NotAlike):  # noted above
+        _calibrate(made, *probabilities(runs, rows), rows[0])
+    made.notes = list(dict.fromkeys(made.notes))
     return made
 
 
-def _calibrate(made: Ensemble, scored: Sequence[Scores], mean: Scores, rows: dict[str, Any]) -> None:
+def together_at(how: str, runs: Sequence[Run], metric: str | None = None) -> float:
+    """A metric (fraction) of several runs of one configuration: of the `best` of them, their `vote`, or the answers of
+    their mean probabilities (`soft`).
+
+    Raises:
+        ValueError: there is one run alone, or what it needs was not kept; the message says which.
+    """
+    if len(runs) < 2:
+        raise NotAlike("one run alone has none (seed=1,2,3)")
+    if how == "best":
+        scores = [score for run in runs if (score := run.score(metric=metric)) is not None]
+        if not scores:
+            raise NotAlike("none of its runs has a finite score")
+        return max(scores)
+    runs = in_order(runs)
+    rows = rows_of(runs)
+    return score_together(runs, (by_vote if how == "vote" else by_mean)(runs, rows), rows[0], metric)
+
+
+def _or_noted(made: Ensemble, runs: Sequence[Run], rows: Sequence[Rows], how: Way) -> float | None:
+    """The score of runs that answer together; None and a note where they cannot."""
+    try:
+        return score_together(runs, how(runs, rows), rows[0])
+    except (NoScores, NotAlike) as error:
+        made.notes.append(str(error))
+        return None
+
+
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """Runs in the order of their seeds: of equal votes an earlier run's wins."""
+    return sorted(runs, key=lambda run: (str(run.get("seed")).zfill(12), run.id))
+
+
+def rows_of(runs: Sequence[Run]) -> list[Rows]:
+    """Each run's predictions by id.
+
+    Raises:
+        NotAlike: a run kept none, or they are of other examples.
+    """
+    rows = [{str(row["id"]): row for row in run.predictions()} for run in runs]
+    if not all(rows):
+        raise NotAlike("no predictions are kept")
+    if any(held.keys() != rows[0].keys() for held in rows):
+        raise NotAlike("its seeds were scored on different rows")
+    return rows
+
+
+def by_vote(runs: Sequence[Run], rows: Sequence[Rows]) -> dict[str, str]:
+    """Each example's majority answer (Lester et al. 2021, section 6): of labels, options and texts.
+
+    Raises:
+        NotAlike: the answers are numbers or tags, of which there is no majority.
+    """
+    kind = KINDS[str(runs[0].get("task.kind", "classification"))]
+    if kind.numbers or kind.tags:
+        raise NotAlike(f"a vote is of labels or texts; answers to {kind.name} are neither")
+    ids = list(rows[0])
+    return dict(zip(ids, vote([[str(held[i]["prediction"]) for i in ids] for held in rows]), strict=True))
+
+
+def by_mean(runs: Sequence[Run], rows: Sequence[Rows]) -> dict[str, str]:
+    """Each example's answer by the mean of the runs' probabilities; raises as `probabilities` does."""
+    _, mean = probabilities(runs, rows)
+    return dict(zip(mean.ids, answers_of(mean), strict=True))
+
+
+def probabilities(runs: Sequence[Run], rows: Sequence[Rows]) -> tuple[list[Scores], Scores]:
+    """The runs' label scores, and their mean.
+
+    Raises:
+        NoScores: a run kept none; NotAlike: they are of other examples or candidates.
+    """
+    scored = [read_scores(run.folder, run.primary_split) for run in runs]
+    mean = mean_probabilities(scored)
+    if set(mean.ids) != rows[0].keys():
+        raise NotAlike("label scores and predictions are of different rows")
+    return scored, mean
+
+
+def score_together(runs: Sequence[Run], answers: Mapping[str, str], rows: Rows, metric: str | None = None) -> float:
+    """A metric (default: the reported one) of answers that runs gave together, as a fraction.
+
+    Raises:
+        NotAlike: the metric is no sum over examples, or a run's own predictions do not give its own score.
+    """
+    first, name = runs[0], metric or runs[0].primary_metric
+    for run in runs:
+        own = run.predictions()
+        if run_sums(run, name, own, groups_of_rows(own)) is None:
+            raise NotAlike(f"{name}: {OTHER_METRIC}")
+    made = [{**row, "prediction": answers[example]} for example, row in rows.items()]
+    found = sums_for(first, name, made, groups_of_rows(made))
+    if found is None:
+        raise NotAlike(f"{name}: {OTHER_METRIC}")
+    return float(found.value(found.terms.sum(0)))
+
+
+def _calibrate(made: Ensemble, scored: Sequence[Scores], mean: Scores, rows: Rows) -> None:
     def golds(scores: Scores) -> list[str]:
         return [_word(rows[name]["reference"]) for name in scores.ids]
 
@@ -107,21 +201,6 @@ def _calibrate(made: Ensemble, scored: Sequence[Scores], mean: Scores, rows: dic
 
 def _word(reference: Any) -> str:
     return str(reference[0] if isinstance(reference, list) and reference else reference)
-
-
-def _score(run: Run, rows: dict[str, Any], ids: Sequence[str], answers: Sequence[str]) -> float | None:
-    """The primary metric of some answers to a run's examples."""
-    sums = sums_of(
-        run.primary_metric,
-        list(answers),
-        [rows[name]["reference"] for name in ids],
-        label_words(run),
-        str(run.get("task.kind", "classification")),
-        run.get("protocol.invalid_output"),
-        [str(rows[name].get("group") or name) for name in ids],
-        run.get("task.mean_of") or (),
-    )
-    return None if sums is None else float(sums.value(sums.terms.sum(0)))
 
 
 def _name(run: Run) -> str:
@@ -168,12 +247,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = dict(word.partition("=")[::2] for word in arguments)
     where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
     reading = read_runs(given.get("ledger.root") or default_root())
-    runs = [run for run in reading.runs if matches(run, where)]
-    runs = [run for run in runs if given.get("fixtures") == "true" or not run.is_fixture]
+    try:
+        check_filters(where, reading.runs)
+    except LayoutError as error:
+        print(error, file=sys.stderr)
+        return 2
+    asked = [run for run in reading.runs if matches(run, where)]
+    runs = [run for run in asked if given.get("fixtures") == "true" or not run.is_fixture]
     found = [together(group) for group in groups_of(runs)]
     if not found:
+        out = len(asked) - len(runs)
+        kept_out = f" ({out} more on synthetic rows or random weights: fixtures=true takes them)" if out else ""
         print(
-            f"{len(runs)} runs match in {reading.root}, and no configuration has two finished seeds; "
+            f"{len(runs)} runs match in {reading.root}{kept_out}, and no configuration has two finished seeds; "
             "an ensemble needs at least two (seed=1,2,3)",
             file=sys.stderr,
         )

@@ -199,3 +199,12 @@ def id_of(config: Mapping[str, Any], data_revision: str, found: Mapping[str, Any
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def named_by_configuration(record: Mapping[str, Any]) -> bool:
+    """Whether a record's configuration gives its id.
+
+    Not so other people's predictions (results.adopt) and scorings of a run on another task (scripts/evaluate.py), whose
+    configuration is that of a run that was never trained.
+    """
+    return not (record.get("adopted") or record.get("transfer"))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from results.identity import named_by_configuration
 from results.ledger import Ledger, RunFolder, default_root
 from results.records import Run, made, matches, read_runs
 from results.renamed import Unknown, take_over
@@ -143,7 +144,7 @@ def _adopt(names: Sequence[str], given: dict[str, str]) -> int:
     for run in [source.run(folder.name) for folder in source.folders()]:
         try:
             record = run.record()
-            if record is None or "identity" in record or record.get("adopted"):
+            if record is None or "identity" in record or not named_by_configuration(record):
                 continue  # no run, or one that has its name
             name = take_over(run, ledger, keep=source.root != ledger.root)
         except (Unknown, ValueError) as error:

@@ -273,7 +273,9 @@ def made(record: dict[str, Any]) -> str:
 
 
 def matches(run: Run, where: Mapping[str, Any]) -> bool:
-    """Whether a run has every wanted value; a list means any of them, `null` not set, `*` anything that is set."""
+    """Whether a run has every wanted value: a list means any of them, `null` not set, `*` anything that is set, `!x`
+    anything but x.
+    """
     for name, wanted in where.items():
         value = run.get(name)
         options: Iterable[Any] = wanted if isinstance(wanted, list | tuple) else (wanted,)
@@ -288,6 +290,8 @@ def _same(value: Any, wanted: Any) -> bool:
         return True
     if value is None or wanted is None:
         return False
+    if isinstance(wanted, str) and wanted.startswith("!"):
+        return not _same(value, wanted[1:])
     if wanted == "*":
         return True
     try:

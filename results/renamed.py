@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from results.files import write_json, write_text
-from results.identity import id_of
+from results.identity import id_of, named_by_configuration
 from results.ledger import Ledger, RunFolder
 from results.source_code import shipped_sources
 from results.verify import hashes
@@ -75,6 +75,8 @@ def take_over(run: RunFolder, ledger: Ledger, keep: bool) -> str:
     record = run.record()
     if record is None or record["status"] not in ("done", "stale"):
         raise Unknown(f"it is {record['status'] if record else 'no run'}; only finished runs are taken over")
+    if not named_by_configuration(record):
+        raise Unknown("its configuration did not give its name: it is a scoring of another run, or not of this bench")
     stored = {**record, "status": "done"}
     made = new_record(stored)
     place = ledger.root / made["run_id"]

@@ -26,12 +26,14 @@ class Trial:
     Attributes:
         runs: Those that trials are compared by; `fresh`: those made to confirm it, after it was chosen.
         selection, reported: Mean validation and reported score of `runs`.
+        repeated: Runs of a seed that is among `runs` already, with another score; they stand in no mean.
     """
 
     runs: tuple[Run, ...]
     selection: float | None
     reported: float | None
     fresh: tuple[Run, ...] = ()
+    repeated: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,14 @@ class Choice:
 def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
     """Group done runs into trials (configurations without their seed), in the order of first appearance."""
     groups: dict[str, dict[object, Run]] = defaultdict(dict)
+    repeated: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if run.done:
-            groups[run.configuration].setdefault(run.get("seed"), run)
+            first = groups[run.configuration].setdefault(run.get("seed"), run)
+            if first is not run and first.score(metric=metric) != run.score(metric=metric):
+                repeated[run.configuration].append(run)
     made = []
-    for group in groups.values():
+    for name, group in groups.items():
         tuning = tuple(run for run in group.values() if not run.confirming)
         fresh = tuple(run for run in group.values() if run.confirming)
         made.append(
@@ -81,6 +86,7 @@ def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
                 _mean([run.selection_score() for run in tuning]),
                 _mean([run.score(metric=metric) for run in tuning or fresh]),
                 fresh,
+                tuple(repeated[name]),
             )
         )
     return made
@@ -101,10 +107,10 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
         raise ValueError(f"selection={rule}: must be one of {', '.join(RULES)}")
     found = tuple(trials(runs, metric))
     if len(found) <= 1:
-        return Choice(found[0].runs + found[0].fresh if found else (), "only", found)
+        return Choice(found[0].runs + found[0].fresh if found else (), "only", found, notes=_repeated(found))
     most = max(len(trial.runs) for trial in found)
     rivals = [trial for trial in found if len(trial.runs) == most]
-    notes = [_fewer(found, rivals)] if len(rivals) < len(found) else []
+    notes = [*([_fewer(found, rivals)] if len(rivals) < len(found) else []), *_repeated(found)]
     confirmed = [trial for trial in found if len(trial.fresh) >= ENOUGH]
     lacking = sum(_score(trial, rule) is None for trial in (confirmed or rivals))
     if lacking and len(confirmed or rivals) > 1:
@@ -139,6 +145,16 @@ def _fewer(found: Sequence[Trial], rivals: Sequence[Trial]) -> str:
         f"{fewer} of {len(found)} trials {'has' if fewer == 1 else 'have'} fewer seeds than the "
         f"{len(rivals[0].runs)} of the others and could not be chosen"
     )
+
+
+def _repeated(found: Sequence[Trial]) -> tuple[str, ...]:
+    """What is said of runs that repeat a seed of their trial with another score."""
+    runs = [run for trial in found for run in trial.repeated]
+    if not runs:
+        return ()
+    named = ", ".join(f"{run.id} (seed {run.get('seed')})" for run in runs[:4])
+    more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
+    return (f"left out, since a run of the same configuration and seed stands here with another score: {named}{more}",)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

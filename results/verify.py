@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.files import read_lines
-from results.identity import id_of
+from results.identity import id_of, named_by_configuration
 from results.ledger import Ledger, RunFolder
 
 HASHED = ("metrics.jsonl", "manifest.json", "method.safetensors")  # and every predictions.<split>.jsonl
@@ -60,8 +60,8 @@ def _name(run: RunFolder, record: dict[str, Any], found: Finding) -> Iterator[st
     if record.get("run_id") != run.id:
         yield f"{run.folder}: its record is of run {record.get('run_id')}"
         return
-    if record.get("adopted"):
-        return  # other people's predictions (results.adopt): no configuration of ours gave the name
+    if not named_by_configuration(record):
+        return
     counted = record.get("identity")
     if counted is None:
         found.unknown = True

@@ -56,24 +56,28 @@ class Clock:
     """Seconds per step of like runs: of the same backbone, method, task and batch, else less alike."""
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self._seen: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+        self._seen: dict[tuple[Any, ...], list[tuple[float, int | None]]] = defaultdict(list)
         for record in records:
             steps, seconds = record.get("steps"), record.get("wall_seconds")
             if record["status"] != "done" or not steps or not seconds or record.get("packed"):
                 continue
-            for key in self._keys(record["backbone"], record["method"], record["task"], record.get("config") or {}):
-                self._seen[key].append(seconds / steps)
+            config = record.get("config") or {}
+            for key in self._keys(record["backbone"], record["method"], record["task"], config):
+                self._seen[key].append((seconds / steps, get(config, "runner.batch_size")))
 
-    def seconds(self, point: Point) -> tuple[float, bool]:
-        """(seconds of the whole run, whether they come from measured runs)."""
+    def seconds(self, point: Point) -> tuple[float | None, bool]:
+        """(seconds of the whole run, whether they come from measured runs); None where nothing is known."""
         config = point.config
-        if not trains_something(config):  # scored as it is
-            return 0.0, True
-        steps = config.runner.max_steps or 0
+        steps = config.runner.max_steps
+        if not trains_something(config) or not steps:  # what is scored as it is takes no steps
+            return None, False
         for key in self._keys(config.backbone.name, config.method["name"], config.task.name, point.resolved):
             if key in self._seen:
-                return steps * statistics.median(self._seen[key]), True
-        return steps * _guess(point), False
+                return steps * statistics.median(
+                    _scaled(*one, config.runner.batch_size) for one in self._seen[key]
+                ), True
+        guess = _guess(point)
+        return (None if guess is None else steps * guess), False
 
     @staticmethod
     def _keys(backbone: str, method: str, task: str, config: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -81,12 +85,17 @@ class Clock:
         return [(backbone, method, task, batch), (backbone, method, batch), (backbone, method), (backbone,)]
 
 
-def _guess(point: Point) -> float:
+def _scaled(seconds: float, theirs: int | None, ours: int | None) -> float:
+    """Seconds per step at another batch: as many rows, as much time."""
+    return seconds * ours / theirs if theirs and ours else seconds
+
+
+def _guess(point: Point) -> float | None:
     """Seconds per step from sizes: 4 operations per weight and token (forward, and backward to the activations)."""
     try:
         facts = point.config.backbone.sizes()
     except ValueError:
-        return 0.0
+        return None
     weights = facts.parameters or (facts.layers + facts.decoder_layers) * 12 * facts.width**2
     runner, task = point.config.runner, point.config.task
     length = min(task.max_source_length or 256, runner.max_source_length or 1 << 20)
@@ -101,24 +110,24 @@ def device() -> str:
 
 def _state(point: Point, clock: Clock) -> PointState:
     seconds, measured = clock.seconds(point)
+    left = None if seconds is None else seconds / 3600
     if point.unreachable:
-        return PointState("unreachable", seconds / 3600, measured, reason=point.unreachable)
+        return PointState("unreachable", left, measured, reason=point.unreachable)
     run = ledger_of(point.config).run(point.run_id)
     try:
         record = run.record()
     except ValueError as error:
-        return PointState("broken", seconds / 3600, measured, reason=str(error))
+        return PointState("broken", left, measured, reason=str(error))
     if record is None:
-        return PointState("running" if run.is_held() else "missing", seconds / 3600, measured)
+        return PointState("running" if run.is_held() else "missing", left, measured)
     if record["status"] in COMPLETE:
         score = get(record, f"metrics.{record.get('primary_split')}.{record.get('primary_metric')}")
         stale = record.get("stale") or moved(point.config, record)
         return PointState("stale" if stale else "done", 0.0, measured, score, stale)
-    left = 1.0
     if (run / "checkpoint.pt").exists() and point.config.runner.max_steps:
         done = max([0, *(row.get("step", 0) for row in run.metrics())])
-        left = max(0.0, 1 - done / point.config.runner.max_steps)
-    return PointState(record["status"], left * seconds / 3600, measured, reason=record.get("reason"))
+        left = None if left is None else left * max(0.0, 1 - done / point.config.runner.max_steps)
+    return PointState(record["status"], left, measured, reason=record.get("reason"))
 
 
 def hours(states: Sequence[PointState]) -> float:
@@ -127,18 +136,36 @@ def hours(states: Sequence[PointState]) -> float:
 
 
 def hours_text(states: Sequence[PointState]) -> str:
-    """The estimate in words, with where it comes from."""
+    """The estimate in words, with where it comes from and what it leaves out."""
     todo = [state for state in states if state.status not in COMPLETE]
+    timed = [state for state in todo if state.hours is not None]
+    if not timed:
+        return "hours not known: nothing is trained here, or neither sizes nor like runs tell of it"
     total = hours(states)
-    amount = f"{60 * total:.0f} minutes" if total < 1 else f"{total:,.1f} hours"
-    measured = sum(state.measured for state in todo)
-    if measured == len(todo):
+    amount = (
+        f"{60 * total:.0f} minutes" if total < 1 else f"{total:,.1f} hours" if total < 1000 else f"{total:,.0f} hours"
+    )
+    measured = sum(state.measured for state in timed)
+    if measured == len(timed):
         source = "from measured steps of like runs"
     elif measured:
-        source = f"{measured} from measured steps, {len(todo) - measured} guessed from the model's size on a {device()}"
+        source = (
+            f"{measured} from measured steps, {len(timed) - measured} guessed from the model's size on a {device()}"
+        )
     else:
         source = f"a guess from the model's size on a {device()}: no like run has been measured here yet"
-    return f"about {amount} in one process ({source})"
+    if len(timed) < len(todo):
+        source += f"; {len(todo) - len(timed)} of {len(todo)} points not counted: they train nothing, or are not known"
+    return f"about {amount} in one process ({source}){_elsewhere(timed)}"
+
+
+def _elsewhere(timed: Sequence[PointState]) -> str:
+    """Days of guessed CPU time say little: what the same operations are on a GPU."""
+    guessed = sum(state.hours or 0.0 for state in timed if not state.measured)
+    if device() == "GPU" or guessed <= LIMIT_HOURS:
+        return ""
+    there = guessed * SPEED["CPU"] / SPEED["GPU"]
+    return f"; the guessed part on a GPU of {SPEED['GPU']:.0e} operations a second: {there:,.0f} hours (never measured)"
 
 
 def show(plan: Plan, states: Sequence[PointState], most: int = 400) -> str:
@@ -152,7 +179,7 @@ def show(plan: Plan, states: Sequence[PointState], most: int = 400) -> str:
             *(_value(point, key) for key in keys),
             _steps(point),
             "" if state.score is None else f"{100 * state.score:.1f}",
-            "" if state.status in COMPLETE or state.hours is None else f"{state.hours:.2f}",
+            "" if state.status in COMPLETE else "?" if state.hours is None else f"{state.hours:.2f}",
         ]
         for point, state in zip(plan.points, states, strict=True)
     ]

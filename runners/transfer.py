@@ -21,7 +21,7 @@ from results.ledger import Ledger
 from runners.assemble import Refused, capped_length, encode_splits, load_data
 from runners.config import RunnerConfig
 from runners.evaluate import Evaluator
-from runners.finished import Finished, load_finished
+from runners.finished import Finished
 from runners.fresh import moved
 from runners.measures import versions
 from runners.outcome import Outcome, outcome_of
@@ -33,25 +33,22 @@ from tasks.task import data_revision
 from tasks.templates import label_words, styled
 
 
-def score_on(
-    root: Path, prefix: str, task: str, changes: list[str], device: str = "cpu", cache: str | None = None
-) -> Outcome:
-    """Score the run whose id begins with `prefix` on a task, or find that it was.
+def score_on(root: Path, finished: Finished, task: str, changes: list[str], cache: str | None = None) -> Outcome:
+    """Score a finished run of the ledger at `root` on a task, or find that it was.
 
     Args:
+        finished: the run as a model (runners/finished.py); several tasks need to load it once.
         changes: overrides of the target's data and evaluation (data=, data.root=, runner.test_rows= and the like).
 
     Raises:
-        ValueError: there is no such run, or the task is not of its answer form.
+        ValueError: the task is not of the run's answer form, or a change is none that can be made.
     """
-    ledger = Ledger(root)
-    finished = load_finished(root, prefix, device, cache)
     resolved = target_of(finished, task, changes)
     config = typed_record(resolved)
     if cache:
         config.cache.root = cache
     _, revision = data_revision(config.task, config.data, cache_root(config))
-    run = ledger.run(identity(finished, resolved, revision))
+    run = Ledger(root).run(identity(finished, resolved, revision))
     known = run.record()
     if known is not None and known["status"] == "done" and not moved(config, known):
         return outcome_of(known, skipped=True)

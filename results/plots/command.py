@@ -6,11 +6,15 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from results.archive import with_archive
 from results.ledger import default_root
 from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
-from results.tables.layout import LayoutError
+from results.records import read_runs
+from results.tables.build import Options, fill
+from results.tables.layout import LayoutError, check_filters, load
 
 USAGE = """usage: python -m results.plots KIND [key=value ...] [out=DIR] [ledger.root=DIR] [points=best|all]
 
@@ -20,11 +24,14 @@ kinds        curves       validation metric and training loss against step
              gates        APT's gates per layer and token
              gates_over_training  the same at every evaluation
              tuning       expected best validation score against the number of trials
+             sizes        score against the model's parameters: the rows of a table that lie on several backbones
+                          (paper=pt table=sizes; without paper= methods by backbone, the mean of all tasks)
 filters      any field of the record (task=glue/rte method=pt,dept seed=1,2), any key of the configuration
              (runner.max_steps=40), run_id=PREFIX, paper=NAME (its experiments), paper=NAME table=NAME (the runs in
              a table's cells)
 out          folder of the PNG and PDF files (default results/plots_out)"""
 OPTIONS = ("out", "ledger.root", "points", "fixtures")
+OF_TABLES = ("sizes",)  # drawn of a table's cells
 
 
 class Refused(ValueError):
@@ -40,10 +47,10 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, str], dict[str, list
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         raise Refused(USAGE)
     kind, *rest = arguments
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, 1)
+    if kind not in (*KINDS, *OF_TABLES):
+        near = difflib.get_close_matches(kind, (*KINDS, *OF_TABLES), 1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise Refused(f"unknown kind of figure {kind!r}; there are {', '.join(KINDS)}.{hint}")
+        raise Refused(f"unknown kind of figure {kind!r}; there are {', '.join((*KINDS, *OF_TABLES))}.{hint}")
     bad = [argument for argument in rest if "=" not in argument]
     if bad:
         raise Refused(f"{', '.join(map(repr, bad))}: filters are written key=value, e.g. task=glue/rte")
@@ -90,16 +97,19 @@ def main(arguments: Sequence[str]) -> int:
     try:
         kind, options, filters = parse(arguments)
         root = Path(options.get("ledger.root") or default_root())
+        out = Path(options.get("out") or default_root().parent / "plots_out")
+        fixtures = options.get("fixtures", "false") == "true"
+        if kind in OF_TABLES:
+            return _of_a_table(kind, root, filters, out, fixtures)
         runs, broken = read(root, filters)
         for sentence in broken:
             print(sentence, file=sys.stderr)
-        out = Path(options.get("out") or default_root().parent / "plots_out")
         paths = figures(
             kind,
             runs,
             out,
             every_point=options.get("points") == "all",
-            fixtures=options.get("fixtures", "false") == "true",
+            fixtures=fixtures,
         )
         if not paths:
             raise Refused(_nothing(kind, runs, root, filters))
@@ -109,6 +119,39 @@ def main(arguments: Sequence[str]) -> int:
     except Refused as refusal:
         print(refusal, file=sys.stdout if str(refusal) == USAGE else sys.stderr)
         return 0 if str(refusal) == USAGE and arguments else 2
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _of_a_table(kind: str, root: Path, filters: dict[str, list[str]], out: Path, fixtures: bool) -> int:
+    """A figure of a table's cells: of `paper=` and `table=`, else of methods by backbone over the runs that pass."""
+    from results.plots import sizes
+
+    rest: dict[str, Any] = dict(filters)
+    papers, tables = rest.pop("paper", []), rest.pop("table", [])
+    if len(papers) > 1 or len(tables) > 1 or (tables and not papers):
+        raise Refused(f"{kind} is drawn of one table: paper=NAME table=NAME")
+    reading = read_runs(root)
+    check_filters(rest, reading.runs)
+    for sentence in reading.problems:
+        print(sentence, file=sys.stderr)
+    if papers:
+        reading = with_archive(reading, papers[0])
+        layout = load(papers[0], tables[0] if tables else None).narrowed(rest)
+    else:
+        usable = [run for run in reading.runs if fixtures or not run.is_fixture]
+        layout = sizes.methods_by_backbone(usable, rest)
+    state, table = fill(layout, reading, Options(fixtures=fixtures, significance=False))
+    name = f"{kind}-{layout.paper}-{layout.name}" if papers else kind
+    paths = sizes.draw(state, table, out, name)
+    if not paths:
+        more = " (fixtures=true takes runs on synthetic rows)" if state.kept_out else ""
+        raise Refused(
+            f"nothing to draw for {kind}: no row of {layout.title or 'the table'} that names its backbone has a whole "
+            f"score in {root}{more}. python -m results.tables with the same words shows the cells; --commands what "
+            "fills them"
+        )
     for path in paths:
         print(path)
     return 0

@@ -8,21 +8,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from results.controls import overrides
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
 from results.tables import caption, compare, published
-from results.tables.layout import ColumnSpec, Layout, RowSpec, expand
+from results.tables.commands import command_for
+from results.tables.layout import ColumnSpec, Layout, RowSpec
 from results.tables.model import Cell, Column, Row, Table
+from results.tables.rows import expand
 from results.tables.state import Filled, Options, State
+from results.tables.values import MEASURES, measured_in, values_of
 from tasks.metrics import of_nature
-
-MEASURES = {
-    "rate": ("train_examples_per_second", 1.0),
-    "eval_rate": ("eval_examples_per_second", 1.0),
-    "bytes": ("peak_memory_bytes", 1.0 / 2**20),
-    "seconds": ("wall_seconds", 1.0),
-}
 
 # runs that are no failures: what is said of them once per table
 UNFINISHED = {
@@ -83,11 +78,16 @@ def _buckets(runs: Sequence[Run]) -> dict[tuple[Any, Any], list[Run]]:
 
 def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
     """Runs of any status that belong in a cell."""
-    if not row.where:
+    if not row.where or column.key in row.without:
         return []
     where = row.taking(column)
-    key = tuple(where.get(name) if isinstance(where.get(name), str) else None for name in ("method", "task"))
-    return [run for run in state.buckets.get((key[0], key[1]), ()) if matches(run, where)]
+    method, task = (_plain(where.get(name)) for name in ("method", "task"))
+    return [run for run in state.buckets.get((method, task), ()) if matches(run, where)]
+
+
+def _plain(wanted: Any) -> str | None:
+    """A wanted value that is one name; None where several are meant."""
+    return wanted if isinstance(wanted, str) and not wanted.startswith(("!", "*")) else None
 
 
 def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
@@ -97,18 +97,9 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
-    if column.kind in MEASURES:
-        packed = [run for run in runs if run.packed]
-        if packed:
-            cell.footnotes.append("packed runs are left out of efficiency: they shared their passes")
-        runs = [run for run in runs if not run.packed]
-        name, scale = MEASURES[column.kind]
-        values = [run.record[name] * scale for run in runs if isinstance(run.record.get(name), int | float)]
-    else:
-        scores = [run.score(metric=column.metric, untrained=row.value == "untrained") for run in runs]
-        values = [100.0 * score for score in scores if score is not None]
-    if row.value == "median":  # one number for a whole grid: no seeds, no spread
-        values = [100.0 * choice.median] if choice.median is not None and len(choice.trials) > 1 else []
+    measured = column.kind in MEASURES
+    values = measured_in(filled) if measured else values_of(filled)
+    runs = [run for run in runs if not (measured and run.packed)]
     if runs:
         first = runs[0]
         cell.metric = column.metric or first.primary_metric
@@ -116,24 +107,24 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.test_size = first.size()
         cell.run_ids = [run.id for run in runs]
         cell.provenance = _provenance(runs)
-    if column.kind == "score" and row.value != "median":
+    if column.kind == "score" and not row.one_number:
         cell.scores, cell.every_seed = values, state.options.cells == "all"
         _lost(cell, runs, column.metric, row.value == "untrained")
     if values:
         cell.value = sum(values) / len(values)
-        cell.n = len(choice.trials) if row.value == "median" else len(values)
-        cell.spread, cell.spread_kind = (None, "") if row.value == "median" else _spread(state, cell, values)
+        cell.n = len(choice.trials) if row.value == "median" else len(runs) if row.one_number else len(values)
+        cell.spread, cell.spread_kind = (None, "") if row.one_number else _spread(state, cell, values)
     sources = dict.fromkeys(str(lookup(run.record, "adopted.source")) for run in runs if run.record.get("adopted"))
     cell.footnotes += [
         f"theirs: predictions of {source}; training, budget and selection are not known" for source in sources
     ]
     _status_marks(cell, found, choice)
-    if cell.text == "no score" and column.kind in MEASURES:
+    if cell.text == "no score" and measured:
         cell.text = "–"  # nothing was trained: there is no speed to miss
-    if not row.where:
+    if not row.where or column.key in row.without:
         cell.text = "–"  # a published row that is not run here
     elif cell.value is None and not choice.trials:
-        _fill_command(state, filled)
+        cell.command = command_for(state.layout, row, column, state.reading)
     return filled
 
 
@@ -212,29 +203,6 @@ def _unfinished(table: Table) -> None:
                 cell.footnotes.append(note)
 
 
-def _fill_command(state: State, filled: Filled) -> None:
-    """The command that fills a missing cell."""
-    where = {**state.layout.where, **filled.row.taking(filled.column)}
-    base = filled.row.command or state.layout.command
-    if " -m " in base:  # a sweep fills the whole table, and runs nothing that is there
-        filled.cell.command = base
-        return
-    if isinstance(where.get("method"), str):  # a control's name is no choice of the command line
-        where |= overrides(where["method"])
-    words = [f"{key}={_word(value)}" for key, value in where.items() if value is not None]
-    if base:
-        said = {word.split("=")[0] for word in base.split()}
-        filled.cell.command = " ".join([base, *(word for word in words if word.split("=")[0] not in said)])
-    elif "task" in where and "method" in where:
-        filled.cell.command = "python run.py " + " ".join(words)
-
-
-def _word(value: Any) -> str:
-    """A value as Hydra takes it; of several allowed ones the first."""
-    value = value[0] if isinstance(value, list | tuple) else value
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _provenance(runs: Sequence[Run]) -> str:
     """Run ids, versions and commit, for a title attribute or a comment."""
     versions = runs[0].record.get("versions") or {}
@@ -263,13 +231,13 @@ def _average_cell(state: State, index: int, column: ColumnSpec, row: Row) -> Cel
 
 
 def _parameter_cell(state: State, index: int) -> Cell:
-    """Trainable parameters of a row's runs (a range where tasks or trials differ)."""
-    counts = set()
+    """Trainable parameters of a row's runs (a range where tasks or trials differ); of answers together those of all."""
+    counts: set[Any] = set()
     heads = set()
     for (row_index, _), filled in state.filled.items():
         if row_index == index and filled.runs:
             for run in filled.runs:
-                counts.add(0 if filled.row.value == "untrained" else run.record.get("trainable_parameters"))
+                counts.add(_trained_in(filled, run))
                 heads.add(run.record.get("head_parameters") or 0)
     known = sorted(count for count in counts if isinstance(count, int))
     if not known:
@@ -296,3 +264,12 @@ def _size_cell(state: State, index: int) -> Cell:
         return Cell(text="–")
     low, high = min(sizes), max(sizes)
     return Cell(value=float(low)) if low == high else Cell(text=f"{low:,}–{high:,}")
+
+
+def _trained_in(filled: Filled, run: Run) -> int | None:
+    """The parameters that a run's row trains: none before training, all seeds' where they answer together."""
+    if filled.row.value == "untrained":
+        return 0
+    count: int | None = run.record.get("trainable_parameters")
+    together = len(filled.runs) if filled.row.value in ("vote", "soft") else 1
+    return count * together if isinstance(count, int) else count

@@ -135,7 +135,7 @@ def column_tests(state: State, table: Table, column: ColumnSpec) -> ColumnTests:
     tests = ColumnTests()
     for row, spec in enumerate(state.layout.rows):
         cell = table.rows[row].cells.get(column.key)
-        if spec.value == "median" or cell is None or cell.value is None:
+        if spec.one_number or cell is None or cell.value is None:
             continue
         made[row] = pieces(state, table, row, column)
         reason = next((piece.evidence.reason for piece in made[row] if piece.evidence.sample is None), "")
@@ -166,7 +166,7 @@ def mark_best(state: State, table: Table) -> None:
     for column in state.layout.columns:
         if column.kind not in ("score", "average"):
             continue
-        rows = [i for i, spec in enumerate(state.layout.rows) if spec.value != "median"]
+        rows = [i for i, spec in enumerate(state.layout.rows) if not spec.one_number]
         cells = {i: table.rows[i].cells[column.key] for i in rows if column.key in table.rows[i].cells}
         scored = {i: cell for i, cell in cells.items() if cell.value is not None}
         if len(scored) < 2:

@@ -86,7 +86,7 @@ def by_column(
     """
     state, table = fill(layout, reading, options or Options())
     columns = [column for column in state.layout.columns if column.kind == "score"]
-    rows = [(index, row) for index, row in enumerate(state.layout.rows) if row.value != "median" and row.where]
+    rows = [(index, row) for index, row in enumerate(state.layout.rows) if not row.one_number and row.where]
     if layout.narrows and columns:
         return {columns[0].label: _within_rows(state, rows, columns)}
     labels = dict((index, row.label) for index, row in rows)

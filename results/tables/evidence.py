@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tasks.sums import Sums
 ONE_RUN = "one trained run (another seed could give another score)"
 ONE_UNTRAINED = "untrained, of one seed (another one could draw another prompt)"
 NO_PREDICTIONS = "no predictions are kept"
+ONE_NUMBER = "one number of a whole grid, or of several seeds together"
 OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
 OTHER_ROWS = "scored on other rows than the best cell"
 OTHER_DATA = "trained and scored on other contents of the data than the best cell"
@@ -60,7 +62,9 @@ def evidence(state: State, filled: Filled) -> Evidence:
 
 def _read(filled: Filled) -> Evidence:
     untrained = filled.row.value == "untrained"
-    if filled.row.value == "median" or not filled.runs:
+    if filled.row.one_number:
+        return Evidence(ONE_NUMBER)
+    if not filled.runs:
         return Evidence(NO_PREDICTIONS)
     if len(filled.runs) < 2 and (untrained or filled.runs[0].trained):
         kept = not untrained or filled.runs[0].predictions(untrained=True)
@@ -75,7 +79,7 @@ def _read(filled: Filled) -> Evidence:
             return Evidence(NO_PREDICTIONS)
         if ids and names != ids:
             return Evidence("its seeds were scored on different rows")
-        ids, groups = names, [str(row.get("group") or row.get("id")) for row in rows]
+        ids, groups = names, groups_of_rows(rows)
         sums = run_sums(run, filled.column.metric or run.primary_metric, rows, groups, untrained)
         if sums is None:
             return Evidence(OTHER_METRIC)
@@ -92,16 +96,25 @@ def _read(filled: Filled) -> Evidence:
     return Evidence("", ids, made, ", ".join(sorted(seen_data)), weights)
 
 
+def groups_of_rows(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The cluster of each prediction: its group, else itself."""
+    return [str(row.get("group") or row.get("id")) for row in rows]
+
+
 def run_sums(
-    run: Run,
-    metric: str,
-    rows: Sequence[dict],  # type: ignore[type-arg]
-    groups: Sequence[str],
-    untrained: bool = False,
+    run: Run, metric: str, rows: Sequence[dict[str, Any]], groups: Sequence[str], untrained: bool = False
 ) -> Sums | None:
     """A run's metric as sums over its predictions, None where that does not give the score of its record."""
+    sums, recorded = sums_for(run, metric, rows, groups), run.score(metric=metric, untrained=untrained)
+    if sums is None or recorded is None or not np.isclose(float(sums.value(sums.terms.sum(0))), recorded, atol=1e-6):
+        return None
+    return sums
+
+
+def sums_for(run: Run, metric: str, rows: Sequence[dict[str, Any]], groups: Sequence[str]) -> Sums | None:
+    """A metric as sums over some answers to a run's examples, None where it has no such form."""
     try:
-        sums = sums_of(
+        return sums_of(
             metric,
             [row.get("prediction") for row in rows],
             [row.get("reference") for row in rows],
@@ -113,10 +126,6 @@ def run_sums(
         )
     except (KeyError, TypeError, ValueError):
         return None
-    recorded = run.score(metric=metric, untrained=untrained)
-    if sums is None or recorded is None or not np.isclose(float(sums.value(sums.terms.sum(0))), recorded, atol=1e-6):
-        return None
-    return sums
 
 
 def label_words(run: Run) -> list[str]:

@@ -21,12 +21,13 @@ FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
 SETTINGS = ("backbone", "protocol", "protocol.label_words", "fidelity")
 FACETS = ("method", "task", *SETTINGS)
-ROW_KEYS = frozenset(["label", "where", "cells", "value", "published", "group", "reference", "command"])
+VALUES = ("score", "untrained", "median", "best", "vote", "soft")
+ROW_KEYS = frozenset(["label", "where", "cells", "without", "value", "published", "group", "reference", "command"])
 COLUMN_KEYS = frozenset(
-    ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task"]
+    ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task", "experiments"]
 )
 TABLE_KEYS = frozenset(
-    ["title", "where", "columns", "rows", "reference", "spread", "caption", "command", "backbone", "lineage"]
+    ["title", "where", "columns", "rows", "reference", "spread", "caption", "command", "experiments", "lineage"]
 )
 
 
@@ -48,6 +49,7 @@ class ColumnSpec:
     published_metric: str | None = None
     of: tuple[str | tuple[str, ...], ...] = ()
     note: str = ""
+    experiments: bool = True  # false: the table's experiments have no point of it
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,25 @@ class RowSpec:
     """A row: the runs it takes (none if `where` is empty), and the method's name in the published table.
 
     `cells` narrows single cells further, by the key of their column: what "half the length" is differs by method.
-    `value` is "score", "untrained" for the evaluation at step 0, or "median" for the median over the trials.
+    `without` names columns in which it has no cell at all. `value` is one of VALUES: "score"; "untrained" for the
+    evaluation at step 0; "median" over the trials; "best" of the seeds, their "vote", or the answers of their mean
+    probabilities ("soft").
     """
 
     label: str
     where: Mapping[str, Any] = field(default_factory=dict)
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     value: str = "score"
     published: str | None = None
     group: str = ""
     reference: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+
+    @property
+    def one_number(self) -> bool:
+        """Whether its cells are one number of a whole grid or of several seeds: nothing to test, no spread."""
+        return self.value not in ("score", "untrained")
 
     @property
     def method(self) -> str:
@@ -86,7 +96,7 @@ class RowSpec:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table before it is filled."""
+    """A table before it is filled; `experiments` names the experiment that makes a method's runs in it."""
 
     paper: str
     name: str
@@ -98,6 +108,7 @@ class Layout:
     spread: str = "sd"
     caption: tuple[str, ...] = ()
     command: str = ""
+    experiments: Mapping[str, str] = field(default_factory=dict)
     lineage: str = ""
 
     def __post_init__(self) -> None:
@@ -119,12 +130,13 @@ class Layout:
         return any(row.cells for row in self.rows)
 
     def holds(self, run: Run) -> bool:
-        """Whether a run stands in some cell, chosen or not."""
-        return any(
-            matches(run, {**self.where, **row.taking(column)})
+        """Whether a run stands in some cell of scores or measurements, chosen or not."""
+        return matches(run, self.where) and any(
+            matches(run, row.taking(column))
             for row in self.rows
             if row.where
             for column in self.columns
+            if not column.of and column.kind not in ("parameters", "size") and column.key not in row.without
         )
 
     def narrowed(self, filters: Mapping[str, Any]) -> Layout:
@@ -180,7 +192,7 @@ def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
     for row in spec["rows"]:
         _check_keys(f"{paper} table {name}, row {row.get('label')}", row, ROW_KEYS)
         rows.append(RowSpec(**row))
-    return Layout(
+    made = Layout(
         paper,
         name,
         spec.get("title", ""),
@@ -191,8 +203,36 @@ def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
         spread=spec.get("spread", "sd"),
         caption=tuple(spec.get("caption", ())),
         command=spec.get("command", ""),
+        experiments=spec.get("experiments", {}),
         lineage=spec.get("lineage", ""),
     )
+    _check_fillable(made)
+    return made
+
+
+def _check_fillable(layout: Layout) -> None:
+    """Refuse a row that no run could ever fill: a value unlike the table's or the column's own, an unknown column."""
+    said = f"layout {layout.paper} table {layout.name}"
+    keys = {column.key for column in layout.columns}
+    for column in layout.columns:
+        parts = [key for part in column.of for key in ((part,) if isinstance(part, str) else part)]
+        if lost := sorted(set(parts) - keys):
+            raise LayoutError(f"{said}, column {column.key}: of names {', '.join(lost)}, and there is no such column")
+    for row in layout.rows:
+        if lost := sorted(set(row.without) - keys):
+            raise LayoutError(f"{said}, row {row.label}: without names {', '.join(lost)}, and there is no such column")
+        if row.value not in VALUES:
+            raise LayoutError(f"{said}, row {row.label}: value={row.value}: must be one of {', '.join(VALUES)}")
+        for name, own in (("the table", layout.where), *((f"column {c.key}", c.where) for c in layout.columns)):
+            for key in row.where.keys() & own.keys():
+                if not _options(row.where[key]) & _options(own[key]):
+                    raise LayoutError(
+                        f"{said}, row {row.label}: {key}={row.where[key]}, and {name} takes {key}={own[key]} alone"
+                    )
+
+
+def _options(wanted: Any) -> set[str]:
+    return {str(value) for value in (wanted if isinstance(wanted, list | tuple) else (wanted,))}
 
 
 def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) -> Layout:
@@ -255,16 +295,6 @@ def _named(where: Mapping[str, Any]) -> str:
     return ", ".join(str(value) for value in where.values())
 
 
-def with_medians(layout: Layout) -> Layout:
-    """The same table with the median over the grid under each row: what a user who does not tune would get."""
-    rows: list[RowSpec] = []
-    for row in layout.rows:
-        rows.append(row)
-        if row.where and row.value == "score":
-            rows.append(replace(row, label=f"{row.label}, median of its grid", value="median", published=None))
-    return replace(layout, rows=tuple(rows))
-
-
 def check_filters(filters: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """Refuse a filter that no run knows, with the nearest name that one does.
 
@@ -283,33 +313,6 @@ def check_filters(filters: Mapping[str, Any], runs: Sequence[Run]) -> None:
         near = get_close_matches(name, sorted(known), 3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise LayoutError(f"{name}=: no run of the ledger has such a key{hint}")
-
-
-def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
-    """Split rows whose runs differ in a facet that must not be averaged over, and name the difference."""
-    fixed = set(layout.where)
-    for column in layout.columns:
-        fixed |= set(column.where)
-    if "transfer.to" in fixed:  # a scoring elsewhere is known by its two tasks
-        fixed.add("task")
-    out: list[RowSpec] = []
-    for row in layout.rows:
-        if not row.where:
-            out.append(row)
-            continue
-        mine = [run for run in runs if run.get("method") == row.where.get("method", run.get("method"))]
-        mine = [run for run in mine if matches(run, {**layout.where, **row.where})]
-        free_facets = [name for name in FACETS if name not in fixed and name not in row.where]
-        combinations = dict.fromkeys(tuple(run.get(name) for name in free_facets) for run in mine)
-        if len(combinations) <= 1:
-            out.append(row)
-            continue
-        varying = [i for i in range(len(free_facets)) if len({c[i] for c in combinations}) > 1]
-        for combination in sorted(combinations, key=str):
-            where = {free_facets[i]: combination[i] for i in varying}
-            label = f"{row.label} [{', '.join(f'{k}={v}' for k, v in where.items())}]"
-            out.append(replace(row, label=label, where={**row.where, **where}))
-    return replace(layout, rows=tuple(out))
 
 
 def _values(runs: Sequence[Run], name: str) -> list[Any]:

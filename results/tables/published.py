@@ -13,6 +13,7 @@ from results.tables.state import Filled, State
 
 NOT_ON_FILE = "published: not on file"
 SMALL_BUDGETS = ("quick", "smoke", "demo")
+ONE_NUMBER = "several seeds together are one number, of whose noise nothing is known"
 
 
 def published(state: State, table: Table) -> None:
@@ -21,7 +22,7 @@ def published(state: State, table: Table) -> None:
         return
     for filled in state.filled.values():
         column, row = filled.column, filled.row
-        if column.kind != "score" or row.value != "score":
+        if column.kind != "score" or row.value == "untrained" or column.key in row.without:
             continue
         entry = find(state, row, column)
         if entry is None:
@@ -36,7 +37,7 @@ def published_averages(state: State, table: Table) -> None:
     """Published averages beside ours; an average is judged itself, with the noise of all its tasks."""
     for index, spec in enumerate(state.layout.rows):
         for column in state.layout.columns:
-            if not column.of or not state.layout.reference or spec.value != "score":
+            if not column.of or not state.layout.reference or spec.value == "untrained":
                 continue
             cell = table.rows[index].cells[column.key]
             entry = find(state, spec, column)
@@ -60,6 +61,9 @@ def _average_verdict(state: State, index: int, column: ColumnSpec, cell: Cell, e
     reasons = [reason for part in parts for reason in incomparable(state, part, entry)]
     if reasons:
         cell.verdict, cell.verdict_why = "not comparable", "; ".join(dict.fromkeys(reasons))
+        return
+    if any(part.row.one_number for part in parts):
+        cell.verdict, cell.verdict_why = "inconclusive", ONE_NUMBER
         return
     found = equivalence(
         cell.difference,
@@ -106,6 +110,9 @@ def verdict(state: State, filled: Filled, entry: Entry) -> None:
     reasons = incomparable(state, filled, entry)
     if reasons:
         cell.verdict, cell.verdict_why = "not comparable", "; ".join(reasons)
+        return
+    if filled.row.one_number:
+        cell.verdict, cell.verdict_why = "inconclusive", ONE_NUMBER
         return
     found = equivalence(
         cell.difference,

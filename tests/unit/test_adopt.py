@@ -111,7 +111,9 @@ def test_seeds_of_theirs_are_paired_with_seeds_of_ours(
     assert not untested and contest.value == pytest.approx(100 * (sum(scores) / 2 - (mine + right) / 2))
 
 
-def test_adopting_twice_is_one_run(ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_adopting_twice_is_one_run(
+    ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, run_id, rows = ours
     file = write(tmp_path / "f.jsonl", theirs(rows))
     assert run(file, root, run_id) == run(file, root, run_id) == 0
@@ -119,7 +121,8 @@ def test_adopting_twice_is_one_run(ours: tuple[Path, str, list[dict[str, Any]]],
     assert report([f"ledger.root={root}", f"out={tmp_path / 'report.html'}"]) == 0  # the page takes such a run too
     assert "DePT (theirs)" in (tmp_path / "report.html").read_text()
     other = write(tmp_path / "g.jsonl", theirs(rows, seed=6))
-    assert run(other, root, run_id) == 0 and len(adopted(root)) == 2
+    assert run(other, root, run_id) == 2 and "already, with other predictions" in capsys.readouterr().err
+    assert run(other, root, run_id, "seed=2") == 0 and len(adopted(root)) == 2
 
 
 @pytest.mark.parametrize("way", ["ours", "numbers", "names", "words", "bool-like text"])
@@ -278,3 +281,30 @@ def test_answers_of_questions_and_numbers(tmp_path: Path, capsys: pytest.Capture
     lines[5]["gold"] = "another"
     assert run(write(tmp_path / "f.jsonl", lines), root, run_id) == 2
     assert "1 of 40 golds differ" in capsys.readouterr().err
+
+
+def test_two_sources_are_two_configurations_not_seeds_of_one(
+    ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """The second one was dropped in silence: same method, no seed, so the same run to the tables."""
+    root, run_id, rows = ours
+    assert run(write(tmp_path / "a.jsonl", theirs(rows)), root, run_id) == 0
+    assert run(write(tmp_path / "b.jsonl", theirs(rows, 6)), root, run_id, "source=a harness") == 0
+    reading = read_runs(root)
+    cells = build(free(reading.runs, "method", "task", {}), reading, Options()).rows[0].cells
+    cell = cells["task=glue/rte"]
+    assert cell.text == "ambiguous" and "2 configurations" in " ".join(cell.footnotes)
+    reading.runs = [r for r in reading.runs if r.get("adopted.source") == "a harness"]
+    [row] = build(free(reading.runs, "method", "task", {"adopted.source": "a harness"}), reading, Options()).rows
+    assert row.cells["task=glue/rte"].n == 1
+
+
+def test_content_is_asked_for_and_some_lines_have_none(
+    ours: tuple[Path, str, list[dict[str, Any]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run_id, rows = ours
+    read = data(tmp_path / "data", rows)
+    lines = [{"id": r["idx"], "gold": r["label"], "prediction": 0, "input": r["input"]} for r in read]
+    del lines[3]["input"]
+    assert run(write(tmp_path / "f.jsonl", lines), root, run_id, f"data.root={tmp_path / 'data'}") == 2
+    assert "1 of 200 lines have no input" in capsys.readouterr().err and not adopted(root)

@@ -16,7 +16,7 @@ from results.files import write_json
 from results.identity import id_of
 from results.ledger import Ledger
 from results.ledger_command import main
-from results.renamed import Unknown, new_record
+from results.renamed import Unknown, new_record, take_over
 from results.verify import MARK, hashes
 
 OVERRIDES = ("method=pt", "task=superglue/boolq", "backbone=tiny_llama", "data=fixture", "runner=smoke")
@@ -181,3 +181,19 @@ def test_the_committed_runs_are_the_ones_that_their_sweep_asks_for_today() -> No
     assert not lost, (
         f"{len(lost)} of {len(records)}; see LATER in results/identity.py, or raise a version and adopt anew"
     )
+
+
+def test_a_scoring_elsewhere_never_gets_the_name_of_a_run_trained_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its configuration has the target's task: by that it would be found as a finished run of the target."""
+    path = old_run(tmp_path) / "record.json"
+    record = json.loads(path.read_text())
+    target = {"from": "glue/rte", "to": "superglue/boolq", "run": "00000000000000bb"}
+    path.write_text(json.dumps(record | {"task": "superglue/boolq (from glue/rte)", "transfer": target}))
+    root = f"ledger.root={tmp_path}"
+    assert main(["adopt", root]) == 0 and "0 taken over" in capsys.readouterr().out
+    assert [folder.name for folder in Ledger(tmp_path).folders()] == ["00000000000000aa"]
+    assert main(["verify", root]) == 0, capsys.readouterr().out
+    with pytest.raises(Unknown, match="scoring of another run"):
+        take_over(Ledger(tmp_path).run("00000000000000aa"), Ledger(tmp_path / "other"), keep=True)

@@ -1,4 +1,4 @@
-"""What the papers measured beyond their main tables: every point of a sweep has a cell, every row has points."""
+"""Runs of the demos stand in their tables; transfer stands beside what is published of it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,10 @@ from typing import Any
 import pytest
 
 from conf.compose import compose, typed
-from conf.plan import make_plan
 from conf.schema import Config
 from results.records import Run, matches
 from results.tables.layout import load
 from scripts.demo import ALL, DEMO, NER
-
-PAIRS = [
-    ("lester/lengths", "pt", "lengths"), ("lester/initialisations", "pt", "initialisations"),
-    ("lester/sizes", "pt", "sizes"), ("dept/lengths", "dept", "lengths"), ("dept/rates", "dept", "rates"),
-    ("dept/sizes", "dept", "sizes"), ("adept/parts", "adept", "parts"), ("adept/t5_3b", "adept", "t5_3b"),
-    ("accept/parts", "accept", "parts"), ("accept/mrqa", "accept", "mrqa"), ("apt/gates", "apt", "gates"),
-    ("apt/low_resource", "apt", "low_resource"), ("lester/pretraining", "pt", "pretraining"),
-    ("dept/llama2", "dept", "llama2"), ("dept/sources", "dept", "sources"), ("adept/mrqa", "adept", "mrqa"),
-    ("accept/few_shot", "accept", "few_shot"), ("accept/sizes", "accept", "sizes"),
-    ("accept/codewords", "accept", "codewords"),
-]  # fmt: skip
 
 
 def as_run(point: Mapping[str, Any], config: Config, run_id: str) -> Run:
@@ -49,30 +37,6 @@ def test_every_run_of_a_demo_stands_in_its_table(experiment: str, table: str, ch
         assert len(held) == 1, (overrides, held)
         found |= set(held)
     assert found == {row.label for row in layout.rows if row.value == "score"}
-
-
-@pytest.mark.parametrize(
-    ("experiment", "paper", "table"),
-    [pair if pair[0] == "adept/parts" else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
-)
-def test_every_point_has_one_cell_and_every_row_has_points(experiment: str, paper: str, table: str) -> None:
-    plan = make_plan([f"experiment={experiment}", "data=fixture"])
-    assert plan.problems == [] and plan.points
-    layout = load(paper, table)
-    runs = [as_run(point.resolved, point.config, point.run_id) for point in plan.points]
-    rows = {row.label: 0 for row in layout.rows}
-    for run in runs:
-        held = [
-            row.label
-            for row in layout.rows
-            if row.where and any(matches(run, {**layout.where, **row.taking(c)}) for c in layout.columns if c.where)
-        ]
-        assert len(held) == 1, (run.get("method"), run.get("task"), held)
-        rows[held[0]] += 1
-    later = {
-        row.label for row in layout.rows if not row.where or "*" in row.where.values()
-    }  # from runs of a user's own
-    assert all(count for label, count in rows.items() if label not in later), rows
 
 
 def test_transfer_stands_beside_its_published_cells() -> None:

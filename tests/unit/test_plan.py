@@ -16,7 +16,7 @@ from conf.plan import Plan, is_sweep, make_plan
 from conf.resolve import ConfigError
 from results.ledger import Ledger
 from results.tables.layout import load
-from runners.survey import Clock, show, summary, survey
+from runners.survey import Clock, PointState, hours_text, show, summary, survey
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["backbone=tiny_llama", "task=demo/movie_reviews", "data=fixture", "runner=smoke"]
@@ -262,3 +262,30 @@ def test_planning_loads_neither_torch_nor_transformers() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "16 points" in done.stdout or "points:" in done.stdout
+
+
+def test_hours_that_are_not_known_are_no_zero(tmp_path: Path) -> None:
+    """What is scored as it is takes no steps: `about 0 minutes, from measured steps` was said of it."""
+    plan = planned("method=none", f"ledger.root={tmp_path}")
+    states = survey(plan)
+    assert states[0].hours is None and not states[0].measured
+    text = show(plan, states)
+    assert "hours not known" in text and "?" in text and "0 minutes" not in text
+    mixed = planned("method=none,pt", f"ledger.root={tmp_path}")
+    assert "1 of 2 points not counted" in hours_text(survey(mixed))
+
+
+def test_measured_steps_are_scaled_to_the_batch() -> None:
+    record = {"status": "done", "steps": 10, "wall_seconds": 5.0, "backbone": "tiny_llama", "method": "pt", "task": "t"}
+    (point,) = planned("method=pt", "runner.batch_size=8").points
+    assert Clock([{**record, "config": {"runner": {"batch_size": 2}}}]).seconds(point) == (0.5 * 4 * 4, True)
+    assert Clock([{**record, "config": {"runner": {"batch_size": 8}}}]).seconds(point) == (0.5 * 4, True)
+
+
+def test_a_long_guess_on_a_cpu_says_what_it_is_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = PointState("missing", 7500.0, False)
+    monkeypatch.setattr("runners.survey.device", lambda: "CPU")
+    assert "about 7,500 hours" in hours_text([state]) and "operations a second: 100 hours" in hours_text([state])
+    assert "a second" not in hours_text([PointState("missing", 7500.0, True)])  # measured here: no guess to convert
+    monkeypatch.setattr("runners.survey.device", lambda: "GPU")
+    assert "a second" not in hours_text([state])

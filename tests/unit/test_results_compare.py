@@ -370,7 +370,7 @@ def test_selection_on_the_reported_split_is_said(tmp_path: Path) -> None:
 def test_commands_fill_a_paper_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper=dept", "table=1", f"ledger.root={tmp_path}", "--commands"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "python run.py backbone=t5_base protocol=dept runner=paper method=dept task=glue/rte" in lines
+    assert "python run.py experiment=dept/table1 backbone=t5_base protocol=dept method=dept task=glue/rte" in lines
     assert not any("ATTEMPT" in line for line in lines)
 
 
