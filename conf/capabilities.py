@@ -1,7 +1,7 @@
 """What a method can do, as its YAML says it, so that planning and naming ask the method and load no torch.
 
 `capabilities` stands in every method's YAML. tests/unit/test_methods_configs.py holds it against the method's class,
-`runners.assemble.problems_of` against a class in a user's own file before such a run starts.
+`runners.problems.problems_of` against a class in a user's own file before such a run starts.
 """
 
 from __future__ import annotations

@@ -26,12 +26,15 @@ from results.released import compared
 from results.scores import write_scores
 from results.verify import hashes
 from runners import checkpoint
-from runners.assemble import Parts, Refused, assemble, capped_length, hold_backbone, load_data
+from runners.assemble import Parts, assemble
 from runners.baselines import majority_predictions
 from runners.config import RunnerConfig
 from runners.controls import stays_as_drawn, trains_something
+from runners.data import capped_length, load_data
 from runners.deployed import deployed_parameters
+from runners.errors import Refused
 from runners.evaluate import Evaluation, Evaluator, Split
+from runners.last_backbone import hold_backbone
 from runners.measures import compile_seconds, peak_memory, reset_peak, resident_memory, versions
 from runners.order import BatchOrder
 from runners.outcome import Outcome, describe, outcome_of

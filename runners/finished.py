@@ -14,8 +14,9 @@ from conf.capabilities import capabilities
 from conf.compose import typed_record
 from conf.schema import Config
 from results.ledger import Ledger, RunFolder
-from runners.assemble import admitted_backbone, build_method
+from runners.assemble import build_method
 from runners.changed import refuse_changed
+from runners.last_backbone import admitted_backbone
 from runners.same_backbone import other_weights
 from runners.workers import DTYPES
 from tasks.kinds import kind_of

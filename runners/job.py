@@ -73,7 +73,7 @@ def _start(
     config: Config, resolved: dict[str, Any], run: RunFolder, source: str, revision: str, sweep: bool
 ) -> Outcome:
     """Check what needs torch, then hold the run and execute it."""
-    from runners.assemble import problems_of
+    from runners.problems import problems_of
 
     problems = problems_of(config)
     if problems:

@@ -9,7 +9,9 @@ import torch
 
 from conf.packing import has_dropout
 from conf.paths import cache_root
-from runners.assemble import Parts, Refused, assemble, load_data
+from runners.assemble import Parts, assemble
+from runners.data import load_data
+from runners.errors import Refused
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.execute import Execution
 from runners.outcome import Outcome

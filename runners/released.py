@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from methods.released import dept_options, dept_state, load_dept_released
-from runners.assemble import Refused
+from runners.errors import Refused
 
 
 def take_released(tuned: Any, path: str) -> None:

@@ -122,7 +122,7 @@ def _unfit(points: Sequence[Point]) -> list[str]:
     """What only the methods themselves know is wrong, for all points at once, each problem said once."""
     if not points:
         return []
-    from runners.assemble import problems_of
+    from runners.problems import problems_of
 
     found: dict[str, list[Point]] = {}
     for point in points:

@@ -18,8 +18,9 @@ from conf.paths import cache_root
 from conf.schema import Config
 from results.files import write_json
 from results.ledger import Ledger
-from runners.assemble import Refused, capped_length, encode_splits, load_data
 from runners.config import RunnerConfig
+from runners.data import capped_length, encode_splits, load_data
+from runners.errors import Refused
 from runners.evaluate import Evaluator
 from runners.finished import Finished
 from runners.fresh import moved

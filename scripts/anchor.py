@@ -43,7 +43,7 @@ def rows_there() -> int:
     """Accuracy by length, and what the rows that are not there would have to score."""
     from conf.compose import compose, typed
     from results.archive import archived
-    from runners.assemble import load_data
+    from runners.data import load_data
 
     runs = [run for run in archived("smollm2").runs if run.done]
     if not runs:

@@ -68,8 +68,9 @@ def score(kind: str, seed: int) -> dict[str, Any]:
     """PIQA by the anchor's own protocol with changed weights: which rows are right, as a text of 0 and 1."""
     from backbones.tuned import Tuned
     from conf.compose import compose, typed
-    from runners.assemble import admitted_backbone, encode_splits, load_data
+    from runners.data import encode_splits, load_data
     from runners.evaluate import Evaluator
+    from runners.last_backbone import admitted_backbone
     from runners.workers import DTYPES, Workers
 
     config = typed(compose(WORDS))

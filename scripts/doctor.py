@@ -193,7 +193,7 @@ def check_backbone(report: Report, name: str, config: Any, online: bool) -> None
 
 def check_batches(report: Report, points: list[Any]) -> None:
     """One batch of every grid point, there and back; equal failures are said once."""
-    from runners.assemble import problems_of
+    from runners.problems import problems_of
 
     failed: dict[str, list[str]] = {}
     admitted: dict[str, str] = {}
@@ -225,8 +225,9 @@ def one_batch(config: Any) -> str:
     """
 
     from conf.capabilities import capabilities
-    from runners.assemble import assemble, load_data
+    from runners.assemble import assemble
     from runners.cut import cut_for
+    from runners.data import load_data
     from runners.evaluate import Evaluator
     from runners.passes import passes
     from runners.train import gradients

@@ -100,7 +100,8 @@ def lester(data: Path) -> None:
     from torch.nn.utils.rnn import pad_sequence as pad
 
     from conf.compose import compose, typed
-    from runners.assemble import assemble, load_data
+    from runners.assemble import assemble
+    from runners.data import load_data
     from runners.optim import build_optimizer
 
     words = ["method=pt", "method.prompt_length=20", "protocol=lester", "fidelity=author", "runner.precision=fp32"]
@@ -146,7 +147,8 @@ def cue(count: int) -> None:
     import torch
 
     from conf.compose import compose, typed
-    from runners.assemble import assemble, load_data
+    from runners.assemble import assemble
+    from runners.data import load_data
 
     words = ["method=none", "protocol=dept", "fidelity=author", "backbone=smollm2_135m", "task=superglue/boolq"]
     config = typed(compose([*words, "protocol.label_words=words", f"runner.test_rows={count}", "runner=paper"]))

@@ -49,7 +49,7 @@ class Rows:
 
 def rows_of(config: Any, tokenizer: Any, split: str, limit: int | None = None) -> Rows:
     """The rows that a run was scored on, loaded and encoded as it did it."""
-    from runners.assemble import encode_splits, ends_answers, load_data
+    from runners.data import encode_splits, ends_answers, load_data
 
     data = load_data(config)
     made = encode_splits(config, data, tokenizer)[split]

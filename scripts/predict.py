@@ -244,7 +244,7 @@ class Answerer:
 
     def encoded(self, examples: Sequence[Any]) -> list[Any]:
         """Examples as the model reads them."""
-        from runners.assemble import capped_length, ends_answers
+        from runners.data import capped_length, ends_answers
         from tasks.encode import encode
 
         return encode(

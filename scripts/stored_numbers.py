@@ -72,8 +72,10 @@ def of_method(method: str, backbone: str) -> Entry | None:
     """
     import torch
 
-    from runners.assemble import assemble, load_data, problems_of
+    from runners.assemble import assemble
+    from runners.data import load_data
     from runners.evaluate import answering
+    from runners.problems import problems_of
 
     config, resolved = _small(method, backbone)
     if problems_of(config):

@@ -124,7 +124,8 @@ class Arm:
         import torch
 
         from conf.compose import compose, typed
-        from runners.assemble import assemble, load_data
+        from runners.assemble import assemble
+        from runners.data import load_data
         from runners.order import BatchOrder
         from runners.workers import Workers
 

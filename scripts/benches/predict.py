@@ -24,7 +24,8 @@ def members(backbone: str, count: int, shared: list[Any]) -> list[Any]:
     """What answers for `count` runs that were never trained, all on one backbone."""
     from backbones.tuned import Tuned
     from conf.compose import compose, typed
-    from runners.assemble import admitted_backbone, build_method
+    from runners.assemble import build_method
+    from runners.last_backbone import admitted_backbone
     from runners.workers import DTYPES
     from scripts.predict import Answerer
 

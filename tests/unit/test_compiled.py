@@ -14,9 +14,12 @@ from backbones.compiled import as_written, compile_layers, layers_of
 from conf.compose import compose, typed
 from conf.packing import pack_key
 from results.identity import run_id
-from runners.assemble import LAST_BACKBONE, assemble, load_data, problems_of
+from runners.assemble import assemble
+from runners.data import load_data
+from runners.last_backbone import LAST_BACKBONE
 from runners.measures import compile_seconds
 from runners.optim import build_optimizer
+from runners.problems import problems_of
 from tests.contract import rig
 from tests.running import log_without_times, overrides, record, run_here
 
@@ -102,7 +105,7 @@ def test_refusals_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "not offered on mps" in (compiled.problem("mps") or "")
     monkeypatch.delenv("CXX")
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")  # what follows holds with a compiler, too
-    monkeypatch.setattr("runners.assemble.check_backbone", lambda backbone: [])  # torchao may be missing
+    monkeypatch.setattr("runners.problems.check_backbone", lambda backbone: [])  # torchao may be missing
     for other in ("runner.sharding=fsdp", "backbone.quantization=int8"):
         found = problems_of(typed(compose(overrides(tmp_path, "runner.compile=true", other))))
         assert any(f"runner.compile=true with {other}" in text for text in found)

@@ -12,8 +12,9 @@ from conf.compose import compose, typed
 from conf.plan import make_plan
 from results.controls import base, named, overrides
 from results.standing import told
-from runners.assemble import load_data, problems_of
 from runners.controls import nearest_rank, with_controls
+from runners.data import load_data
+from runners.problems import problems_of
 from tasks.config import TaskConfig
 from tasks.permuted import permuted
 from tasks.task import Examples
@@ -88,7 +89,7 @@ def test_rows_that_are_not_trained_on_give_no_gold() -> None:
 @pytest.mark.parametrize("family", ["tiny_t5", "tiny_llama", "tiny_bert"])
 def test_shuffled_training_rows_are_other_examples_under_another_key(family: str, tmp_path: Any) -> None:
     from backbones.load import load_tokenizer
-    from runners.assemble import encode_splits
+    from runners.data import encode_splits
 
     given = [*TINY, f"backbone={family}", "method=pt", f"cache.root={tmp_path}"]
     plain, control = (typed(compose([*given, *more])) for more in ([], ["control=shuffled_labels"]))

@@ -11,7 +11,8 @@ import torch
 from backbones.load import load_backbone
 from backbones.tuned import Tuned
 from conf.compose import compose, typed
-from runners.assemble import build_method, encode_splits, load_data
+from runners.assemble import build_method
+from runners.data import encode_splits, load_data
 from runners.deployed import deployed_parameters
 
 CASES: dict[str, tuple[str, list[str], Callable[[Any, Any], int]]] = {

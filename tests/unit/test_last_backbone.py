@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from conf.compose import compose, typed
-from runners.assemble import LastBackbone, assemble, load_data
+from runners.assemble import assemble
+from runners.data import load_data
+from runners.last_backbone import LastBackbone
 
 RUN = ["task=superglue/cb", "backbone=tiny_bert", "data=fixture", "runner=smoke", "protocol=carved", "method=pt"]
 

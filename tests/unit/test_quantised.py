@@ -23,7 +23,7 @@ from conf.compose import compose, name_run, typed
 from conf.resolve import ConfigError
 from results.identity import run_id
 from results.ledger import Ledger
-from runners.assemble import problems_of
+from runners.problems import problems_of
 from tests.contract import rig
 from tests.running import overrides, record, run_here
 
