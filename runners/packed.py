@@ -26,7 +26,7 @@ from conf.plan import Point, labels
 from runners.ahead import Ahead, collated
 from runners.cut import cut_for
 from runners.evaluate import Evaluation, Split
-from runners.execute import memory_is_full, out_of_memory
+from runners.errors import memory_is_full, out_of_memory
 from runners.job import claim, place_of, run_point
 from runners.measures import peak_memory, reset_peak, resident_memory
 from runners.order import micro_batches
@@ -92,7 +92,7 @@ class Pack:
                 self._make_room(error)
             except (Exception, KeyboardInterrupt) as error:  # of the shared pass, or a signal
                 for member in self._running():
-                    member.outcome = member.ended_by(error)
+                    member.outcome = member.record.ended_by(error)
         return outcomes | {m.run.id: m.outcome for m in self.members if m.outcome is not None}
 
     def _claim_all(self, held: ExitStack) -> dict[str, Outcome]:
@@ -114,7 +114,7 @@ class Pack:
     def _make_room(self, error: TooLarge) -> None:
         running = self._running()
         if len(running) == 1:
-            running[0].outcome = running[0].failed_for(out_of_memory(error))
+            running[0].outcome = running[0].record.fail("failed", out_of_memory(error))
             return
         say(f"{len(running)} runs in one pass do not fit into memory; on with {self.fitting}")
         self._leave(running)
@@ -141,7 +141,7 @@ class Pack:
         except Exception as error:
             if memory_is_full(error):
                 raise TooLarge(str(error)) from error
-            member.outcome = member.ended_by(error)
+            member.outcome = member.record.ended_by(error)
 
     def _together(self) -> None:
         shared, failed = SharedData(), []

@@ -33,7 +33,7 @@ class Member(Execution):
 
     def load(self, parts_of: Callable[[Member], tuple[Any, dict[str, Split] | None]]) -> None:
         """Data (those of another member with the same rows, where there is one), method, counts."""
-        self._write()
+        self.record.write()
         self.data, splits = parts_of(self)
         self._take(self.data)
         self.parts = assemble(self.config, self.workers.device, self.data, splits)
@@ -63,7 +63,7 @@ class Member(Execution):
         self.record["packed"] = {"with": [run for run in others if run != self.run.id], "size": len(others)}
         self.session = self._open(self.parts, evaluate)
         self.mirror = tracker(self.config.tracking, self.run.id, self.resolved, cache_root(self.config), True)
-        self._write()
+        self.record.write()
 
     def splits(self) -> dict[str, Split] | None:
         """Its encoded rows, once they are there."""
@@ -71,7 +71,7 @@ class Member(Execution):
 
     def checkpoint(self) -> None:
         self.session.save([rng_state()])
-        self._write()
+        self.record.write()
 
     def update(self, loss: torch.Tensor, examples: int, seconds: float) -> None:
         """One optimiser step from the gradients that the shared pass left."""
@@ -90,10 +90,7 @@ class Member(Execution):
         self._report(self.parts, _Answering(scores, self.single))  # type: ignore[arg-type]
         self.record["loaded_memory_bytes"] = loaded
         self._judge(self.parts, self.data)
-        self.outcome = self.finished()
-
-    def failed_for(self, reason: str) -> Outcome:
-        return self._fail("failed", reason)
+        self.outcome = self.record.finished()
 
 
 class _Answering:

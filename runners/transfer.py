@@ -26,6 +26,7 @@ from runners.finished import Finished
 from runners.fresh import moved
 from runners.measures import versions
 from runners.outcome import Outcome, outcome_of
+from runners.saved import prediction_rows
 from runners.verdicts import ceiling, invalid_answers, truncation, verdict
 from runners.workers import Workers
 from tasks.config import TaskConfig, metric_of
@@ -170,8 +171,5 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
         "verdicts": [verdict("transferred", "note", said), cut, *invalid_answers(found.invalid)]
         + ([ceiling(name, below)] if below else []),
         "versions": versions(),
-        "predictions": [
-            {"id": p.id, "prediction": p.prediction, "reference": p.reference, "group": p.group}
-            for p in found.predictions
-        ],
+        "predictions": prediction_rows(found),
     }

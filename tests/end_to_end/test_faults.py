@@ -22,6 +22,7 @@ import runners.execute
 from results.files import read_lines
 from results.ledger import RunFolder
 from runners import checkpoint
+from runners.record import RunRecord
 from runners.session import Session
 from tests.running import command, environment, folder, record, run_here
 
@@ -133,7 +134,7 @@ FAULTS: dict[str, Fault] = {
     "killed before the scores": at(execution, "_report", 0, kill),
     "killed before predictions are written": at(execution, "_keep", 1, kill),
     "killed before the verdicts": at(execution, "_judge", 0, kill),
-    "killed before the record": at(execution, "_end", 0, kill),
+    "killed before the record": at(RunRecord, "_end", 0, kill),
     "SIGTERM in training": at(Session, "update", 7, terminate),
     "SIGTERM at the final scores": at(execution, "_report", 0, terminate),
     "out of memory in training": at(Session, "update", 7, out_of_memory),
@@ -267,7 +268,7 @@ def test_force_keeps_the_finished_run_until_the_new_one_is_there(
     options = (*OPTIONS, f"data.root={rows}")
     assert run_here(tmp_path, *options).status == "done"
     kept = {path: path.read_bytes() for path in folder(tmp_path).iterdir() if path.name != "lock"}
-    for fault in (at(Session, "update", 7, terminate), at(Session, "update", 1, kill), at(execution, "_end", 0, kill)):
+    for fault in (at(Session, "update", 7, terminate), at(Session, "update", 1, kill), at(RunRecord, "_end", 0, kill)):
         with monkeypatch.context() as patch:
             noted = Noted(patch)
             fault(patch, tmp_path)
