@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -30,18 +32,22 @@ def mean_gates(runs: list[Seen]) -> tuple[Array, Array | None, list[str]]:
     return tokens, np.mean(layers, axis=0) if complete else None, [identity for identity, _ in kept]
 
 
-def chosen(panel: Panel) -> list[Seen]:
-    """The runs with gates of the grid point chosen on validation, else of the first grid point that has some."""
-    methods = sorted({run.method for run in panel.trained if run.gates()}, key=palette.order)
+def chosen(panel: Panel, noted: Callable[[Seen], Any]) -> list[Seen]:
+    """The runs with gates of the grid point chosen on validation, else of the first grid point that has some.
+
+    Args:
+        noted: What a run tells of its gates; nothing where it has none.
+    """
+    methods = sorted({run.method for run in panel.trained if noted(run)}, key=palette.order)
     best = [panel.best(method) for method in methods]
     points = [point for point in best if point] + [p for m in methods for p in panel.by_method()[m]]
-    found = ([run for run in point.runs if run.gates()] for point in points)
+    found = ([run for run in point.runs if noted(run)] for point in points)
     return next(runs for runs in found if runs)
 
 
 def draw(panel: Panel, out: Path, name: str) -> list[Path]:
     """One figure of a panel: mean token gates of its chosen APT runs, one row per layer, the first on top."""
-    tokens, layers, ids = mean_gates(chosen(panel))
+    tokens, layers, ids = mean_gates(chosen(panel, Seen.gates))
     height = max(3.2, min(8.0, 1.6 + 0.2 * tokens.shape[0]))
     figure, (heat, side) = style.grid(2, width=9.6, height=height, sharey=True, gridspec_kw={"width_ratios": [6, 1]})
     extent = (0.5, tokens.shape[1] + 0.5, tokens.shape[0] + 0.5, 0.5)

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from results.plots import palette, style
+from results.plots import style
+from results.plots.gates import chosen
 from results.plots.runs import Panel, Seen
 
 Array = np.ndarray
@@ -31,18 +32,9 @@ def over_training(runs: Sequence[Seen]) -> tuple[list[int], Array, Array | None]
     return steps, tokens, np.array([np.mean([found[step]["layer_gate"] for found in noted], axis=0) for step in steps])
 
 
-def chosen(panel: Panel) -> list[Seen]:
-    """The runs that noted gates, of the grid point chosen on validation, else of the first that has some."""
-    methods = sorted({run.method for run in panel.trained if run.gates_over_training()}, key=palette.order)
-    best = [panel.best(method) for method in methods]
-    points = [point for point in best if point] + [p for m in methods for p in panel.by_method()[m]]
-    found = ([run for run in point.runs if run.gates_over_training()] for point in points)
-    return next(runs for runs in found if runs)
-
-
 def draw(panel: Panel, out: Path, name: str) -> list[Path]:
     """One figure of a panel: three heat maps over steps."""
-    runs = chosen(panel)
+    runs = chosen(panel, Seen.gates_over_training)
     steps, tokens, layers = over_training(runs)
     maps: list[tuple[str, str, Array]] = [
         ("token gate by layer (mean over tokens)", "layer", tokens.mean(2).T),
