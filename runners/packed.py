@@ -1,68 +1,47 @@
 """Packed sweeps: K runs of a grid share each pass through the frozen backbone.
 
 Only the forward and backward passes are shared. Every run keeps its own method, learning rates, optimiser, schedule,
-data order, early stopping, checkpoint, record and lock (runners.session, runners.execute), so that a run that ends or
+data order, early stopping, checkpoint, record and lock (runners.session, runners.record), so that a run that ends or
 fails just leaves the pack, and a killed pack leaves runs that go on alone or packed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from backbones.batch import Batch
 from backbones.tuned import Tuned
 from conf.compose import name_run
 from conf.packing import pack_key
 from conf.paths import ledger_of
 from conf.plan import Point, labels
-from runners.ahead import Ahead, collated
-from runners.cut import cut_for
-from runners.evaluate import Evaluation, Split
+from runners.ahead import Ahead
 from runners.errors import memory_is_full, out_of_memory
+from runners.evaluate import Evaluation, Split
 from runners.job import claim, place_of, run_point
-from runners.measures import peak_memory, reset_peak, resident_memory
-from runners.order import micro_batches
+from runners.measures import reset_peak, resident_memory
 from runners.outcome import Outcome, told
 from runners.packed_inputs import PackedInputs
 from runners.packed_member import Member, SharedData
+from runners.packed_passes import Places, Shared, SharedPasses
+from runners.packed_room import runs_that_fit
 from runners.packed_scores import PackEvaluator
-from runners.passes import Mean, mean_loss, require_trained
 from runners.progress import Board, say
-from runners.session import restore_rng, rng_state
 from runners.stopping import Stopped, StopSignal
 from runners.train import standing
 from runners.workers import Workers, reset
 
 MOST = 16  # runs of a pack whose size nobody gave
-SHARE_OF_MEMORY = 0.7
 ENDED_ALL = ("interrupted", "stopped")
 
 
 class TooLarge(RuntimeError):
     """A shared pass does not fit into memory; what was trained is in the checkpoints."""
-
-
-Places = tuple[tuple[int, int], ...]  # (a member's place, its step), by member
-
-
-@dataclass
-class Shared:
-    """A step of a pack on the host: rows of each member's batch, how its losses are averaged, and the passes.
-
-    Each pass has the rows of every member that is in it, and the tensors of all.
-    """
-
-    rows: dict[int, int]
-    means: dict[int, Mean]
-    pieces: list[tuple[dict[int, list[int]], Batch]]
 
 
 class Pack:
@@ -164,7 +143,7 @@ class Pack:
         self.loaded = resident_memory() if device.type == "cpu" else torch.cuda.memory_allocated()
         self._join()
         if self.members[0].config.pack is None and len(self.members) > 1:
-            self.fitting = self._room()
+            self.fitting = self._guarded(lambda: runs_that_fit(self.passes))
             if self.fitting < len(self.members):
                 self._leave(self.members[self.fitting :])
                 self._join()
@@ -178,20 +157,7 @@ class Pack:
         self.inputs = PackedInputs([member.parts.tuned.method for member in self.members])
         self.tuned = Tuned(first.parts.tuned.backbone, self.inputs)
         self.evaluator = PackEvaluator(self.tuned, self.inputs, first, self.stop)
-
-    def _room(self) -> int:
-        """How many runs fit: the longest rows of one batch are passed through once and measured."""
-        member, before = self.members[0], rng_state()
-        train = member.parts.splits["train"]
-        longest = sorted(range(len(train.encoded)), key=train.lengths.__getitem__)[-(member.runner.batch_size or 32) :]
-        reset_peak(self.workers.device)
-        start = peak_memory(self.workers.device)
-        self._guarded(lambda: self._gradients(self._shared({0: longest})))
-        bytes_per_run = max(1, peak_memory(self.workers.device) - start)
-        for parameter in self.inputs.parameters():
-            parameter.grad = None
-        restore_rng(before)
-        return max(1, int(SHARE_OF_MEMORY * available_memory(self.workers.device) / bytes_per_run))
+        self.passes = SharedPasses(self.members, self.tuned, self.inputs, self.evaluator.how)
 
     def _initial(self, scored: dict[tuple[int, str], Evaluation], index: int, split: Split) -> Evaluation:
         """The untrained score of a member; the others' are made in the same passes."""
@@ -204,7 +170,7 @@ class Pack:
     def _train(self) -> None:
         names = labels(self.points)
         shown_runs = {i: (names[m.run.id], m.session.total, m.session.step) for i, m in self._active().items()}
-        with Ahead(self._batch) as ahead, Board(shown_runs) as shown:
+        with Ahead(self.passes.batch) as ahead, Board(shown_runs) as shown:
             while self._running():
                 self._evaluate()
                 self._end_finished()
@@ -273,62 +239,10 @@ class Pack:
         now = tuple((i, m.session.step) for i, m in running.items())
         following = tuple((i, step + 1) for i, step in now)
         batch = self._guarded(lambda: ahead.take(now, following))
-        losses = self._guarded(lambda: self._gradients(batch))
+        losses = self._guarded(lambda: self.passes.gradients(batch))
         seconds = (time.monotonic() - begun) / len(running)
         for index, member in running.items():
             self._attempt(member, partial(member.update, losses[index], batch.rows[index], seconds))
-
-    def _batch(self, places: Places) -> Shared:
-        """The batch of every member at its step; what the next one has, unless a member leaves."""
-        return self._shared({i: self.members[i].session.order.batch(step) for i, step in places})
-
-    def _shared(self, batches: dict[int, list[int]]) -> Shared:
-        """Shared passes of some members' batches, on the host."""
-        how, device = self.evaluator.how, self.workers.device
-        train = {i: self.members[i].parts.splits["train"] for i in batches}
-        means = {i: mean_loss(train[i], rows, how, self.members[i].runner.mean_rows) for i, rows in batches.items()}
-        made = []
-        for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
-            rows = [train[i].encoded[j] for i, piece in here.items() for j in piece]
-            made.append((here, collated(self.tuned.backbone, rows, device)))
-        return Shared({i: len(rows) for i, rows in batches.items()}, means, made)
-
-    def _gradients(self, shared: Shared) -> dict[int, torch.Tensor]:
-        """Leave each member's gradient in its own tensors; the mean loss per target token of each member."""
-        self.tuned.train()
-        means = shared.means
-        losses = {i: torch.zeros((), device=self.workers.device) for i in shared.rows}
-        for here, batch in shared.pieces:
-            self.inputs.use(list(here), [len(piece) for piece in here.values()])
-            rows, _ = self.tuned.losses(batch.to(self.workers.device))
-            blocks = rows.float().split([len(piece) for piece in here.values()])
-            parts = [means[i](block, here[i]) for i, block in zip(here, blocks, strict=True)]
-            whole = torch.stack(parts).sum()
-            require_trained(whole, self.members[next(iter(here))].parts.tuned.method)
-            whole.backward()
-            for i, part in zip(here, parts, strict=True):
-                losses[i] += part.detach()
-        return losses
-
-    def _passes(
-        self, batches: dict[int, list[int]], lengths: dict[int, Sequence[int]]
-    ) -> Iterator[dict[int, list[int]]]:
-        """Each shared pass: the rows that every member has in it. Rows of all members are cut for length together."""
-        micro = self.members[0].runner.micro_batch
-        rows = [(i, j) for i, batch in batches.items() for j in batch]
-        if micro != "auto":
-            pieces = {i: micro_batches(batch, None if micro is None else int(micro)) for i, batch in batches.items()}
-            for number in range(max(len(parts) for parts in pieces.values())):
-                yield {i: parts[number] for i, parts in pieces.items() if number < len(parts)}
-            return
-        prompt = max(member.parts.tuned.method.prompt_slots for member in self.members)
-        tokens = [lengths[i][j] for i, j in rows]
-        cut = cut_for(micro, self.tuned.backbone, prompt, tokens, self.workers.device)
-        for piece in cut(range(len(rows))):
-            here: dict[int, list[int]] = {}
-            for i, j in (rows[number] for number in piece):
-                here.setdefault(i, []).append(j)
-            yield dict(sorted(here.items()))
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """Shared work; where it does not fit, the members' checkpoints are what a smaller pack goes on from."""
@@ -363,14 +277,3 @@ def run_packs(points: Sequence[Point]) -> dict[str, Outcome]:
             if fail_fast or any(status in ENDED_ALL for status in ended):
                 return outcomes
     return outcomes
-
-
-def available_memory(device: torch.device) -> int:
-    """Bytes that are free for another pass."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 4 << 30
