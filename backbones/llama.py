@@ -25,11 +25,11 @@ from backbones.joint import each
 from backbones.log_probs import all_ended, cut, edge_log_probs, sum_candidates, summed_losses
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
+from backbones.positions import causal_visibility, offset_rows, positions_of
+from backbones.prompt_states import PromptStates, by_row
 from backbones.trie import pack
 from methods.base import InputMethod
 from methods.source import Prompts
-
-KeysValues = list[tuple[Tensor, Tensor]]
 
 
 class Llama(Backbone):
@@ -45,16 +45,14 @@ class Llama(Backbone):
         "o": r"(self_attn|attn)\.(o_proj|out_proj)", "up": r"(mlp\.up_proj|fc1)", "down": r"(mlp\.down_proj|fc2)",
     }  # fmt: skip
 
-    _prompt: tuple[Tensor, Tensor] | None = None  # the prompts, with their masks, whose keys and values are kept
-    _prompt_states: KeysValues | None = None
     _source_places: Tensor | None = None  # (B, T), 1 at the source's tokens in the forward that runs
     _answering = False  # decoding goes on behind a prefill
-    _prompt_pass = False  # the prompts' own forward
 
     def __init__(self, model: Any, tokenizer: Any, config: BackboneConfig) -> None:
         super().__init__(model, tokenizer, config)
         self.head_logits = own_head(self.model)  # (N, d) -> (N, V)
         self._owner, self._body = body_of(self.model)
+        self.prompt_states = PromptStates(self)
 
     @property
     def body(self) -> Any:
@@ -153,7 +151,7 @@ class Llama(Backbone):
             seen = torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
             places = torch.cat([places, position], 1)
             embeds = self._shifted(inputs, each(step, answering)[:, None])
-            hidden = self._forward(embeds, seen[:, None, :].bool(), position, places, cache)
+            hidden = self.run_body(embeds, seen[:, None, :].bool(), position, places, cache)
             position = position + 1
 
     def note_source(self, mask: Tensor | None) -> None:
@@ -165,7 +163,7 @@ class Llama(Backbone):
         places = self._source_places
         if self._answering or places is None:  # decoded tokens
             return torch.ones(1, length, dtype=torch.long, device=self.device)
-        if self._prompt_pass:
+        if self.prompt_states.running:
             return torch.zeros(1, length, dtype=torch.long, device=self.device)
         return F.pad(1 - places, (length - places.shape[1], 0))
 
@@ -184,40 +182,6 @@ class Llama(Backbone):
         """Embeddings (B, T, d) of answer tokens, treated as in training unless the method follows the author code."""
         return inputs.answered(self.embed(ids), ids)
 
-    def prompt_states(self, prompts: Prompts, batch: int) -> KeysValues:
-        """Keys and values of K prompts, per layer (K, kv_heads, m, head_dim).
-
-        They are kept for the next forward of an evaluation, unless every row of the batch has a prompt of its own.
-        """
-        vectors = prompts.vectors
-        mask = torch.ones(vectors.shape[:2], dtype=torch.long, device=vectors.device)
-        mask = mask if prompts.mask is None else prompts.mask.to(mask)
-        keep = not torch.is_grad_enabled() and len(vectors) < max(batch, 2)
-        if keep and self._prompt is not None and _same(self._prompt, (vectors, mask)):
-            assert self._prompt_states is not None
-            return self._prompt_states
-        states = self._states_at(vectors, mask, 0)
-        if keep:
-            self._prompt, self._prompt_states = (vectors.clone(), mask.clone()), states
-        return states
-
-    def _states_at(self, prompt: Tensor, mask: Tensor, start: int) -> KeysValues:
-        """Keys and values of prompts (K, m, d) whose first position is `start`."""
-        cache = DynamicCache()
-        positions = positions_of(mask.long()) + start
-        self._prompt_pass = True
-        try:
-            hidden = self._forward(prompt, _causal(mask), positions, positions, cache)
-        finally:
-            self._prompt_pass = False
-        layers: list[Any] = list(cache.layers)
-        states = [(layer.keys, layer.values) for layer in layers]
-        if self.shards is not None and torch.is_grad_enabled():
-            # a layer in parts borrows its weights for a backward pass when the gradient of its output arrives: the last
-            # one's output is used by nothing else
-            states[-1] = states[-1][0] + 0.0 * hidden.sum(), states[-1][1]
-        return states
-
     @torch.no_grad()
     def keys_and_values(self, prompt: Tensor) -> Tensor:
         """What every layer makes of a prompt (l, d): (l, 2 L H d_h) in the order of methods.prefix.Prefix.
@@ -231,7 +195,8 @@ class Llama(Backbone):
                 "whose positions are a table: it cannot start from real tokens; set method.init=random."
             )
         like = self.embedding.weight
-        states = self._states_at(prompt[None].to(like), torch.ones(1, len(prompt), device=like.device), -len(prompt))
+        seen = torch.ones(1, len(prompt), device=like.device)
+        states = self.prompt_states.at(prompt[None].to(like), seen, -len(prompt))
         both = torch.stack([torch.stack([keys[0], values[0]]) for keys, values in states])  # (L, 2, H, l, d_h)
         return both.permute(3, 0, 1, 2, 4).flatten(1).float().cpu()
 
@@ -263,17 +228,17 @@ class Llama(Backbone):
             front = prompts.seen(positions).bool()
             visible = torch.cat([front[:, None].expand(-1, length, -1), visible], 2)
             if share:
-                for index, (keys, values) in enumerate(self.prompt_states(prompts, batch)):
-                    cache.update(_by_row(keys, prompts, batch), _by_row(values, prompts, batch), index)
+                for index, (keys, values) in enumerate(self.prompt_states.of(prompts, batch)):
+                    cache.update(by_row(keys, prompts, batch), by_row(values, prompts, batch), index)
                 # gradients come back in the layout of [prompt; tokens], and so are summed in the order they always were
                 embeds = torch.cat([prompts.by_row(batch).detach(), embeds], 1)[:, slots:]
             else:  # the prompt is fed in every row
-                top = _causal(front)
+                top = causal_visibility(front)
                 top = torch.cat([top, top.new_zeros(batch, slots, length)], 2)
                 visible = torch.cat([top, visible], 1)
                 positions = places
                 embeds = torch.cat([prompts.by_row(batch), embeds], 1)
-        hidden = self._forward(embeds, visible, positions, places, cache if share or keep else None)
+        hidden = self.run_body(embeds, visible, positions, places, cache if share or keep else None)
         return hidden[:, -length:], cache
 
     def _places(self, positions: Tensor, prompts: Prompts | None) -> tuple[Tensor, Tensor]:
@@ -288,7 +253,7 @@ class Llama(Backbone):
         positions = positions + front.sum(1, keepdim=True) + self.position_offset
         return positions, torch.cat([positions_of(front), positions], 1)
 
-    def _forward(
+    def run_body(
         self, embeds: Tensor, visible: Tensor, positions: Tensor, places: Tensor, cache: DynamicCache | None
     ) -> Tensor:
         """The model's own body: (B, Q, d) hidden states after its final norm.
@@ -311,59 +276,3 @@ class Llama(Backbone):
                 past_key_values=cache,
                 use_cache=cache is not None,
             ).last_hidden_state
-
-
-def positions_of(mask: Tensor) -> Tensor:
-    """Position ids (B, T) from the mask's cumulative sum; padding takes 0."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
-
-
-def offset_rows(batch: Batch, inputs: InputMethod, fed: int) -> Tensor | None:
-    """Which row of a position-indexed offset each fed token takes; -1 = none.
-
-    ``source_end``: the source's last token takes row s - 1, so all candidates of an example share the rows.
-    ``right_edge`` (author code of DePT and ACCEPT): in training the last token of source and target together takes
-    row s - 1 (the target's EOS too, although it is not fed); in ranking and generation the source's last token does.
-
-    Args:
-        batch: left-padded sources.
-        inputs: the method; ``max_source_length`` is s, 0 when it has no position-indexed offset.
-        fed: number of target tokens behind the source.
-
-    Returns:
-        (B, S + fed) or None.
-    """
-    size = inputs.max_source_length
-    if not size:
-        return None
-    length = batch.source.shape[1]
-    back = torch.arange(length - 1, -1 - fed, -1, device=batch.source.device)  # tokens to the source's last one
-    rows = (size - 1 - back)[None].repeat(len(batch), 1)
-    mask = batch.source_mask
-    if fed and batch.target_mask is not None:
-        mask = torch.cat([mask, batch.target_mask[:, :fed]], 1)
-    if inputs.row_alignment == "right_edge":
-        if batch.target_mask is not None:
-            rows = rows - batch.target_mask.sum(1, keepdim=True)
-    else:
-        rows[:, length:] = -1
-    return rows.masked_fill((mask == 0) | (rows < 0), -1)
-
-
-def _same(kept: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> bool:
-    """Whether both pairs hold the same; the device is asked once, between two batches of an evaluation."""
-    if any(a.shape != b.shape for a, b in zip(kept, now, strict=True)):
-        return False
-    return bool(torch.stack([(a == b).all() for a, b in zip(kept, now, strict=True)]).all())
-
-
-def _by_row(states: Tensor, prompts: Prompts, batch: int) -> Tensor:
-    """Keys or values of K prompts (K, H, m, d_h) as each row has them, (B, H, m, d_h)."""
-    return states.expand(batch, -1, -1, -1) if prompts.index is None else states[prompts.index]
-
-
-def _causal(mask: Tensor) -> Tensor:
-    """Causal visibility (B, m, m) among slots with a mask (B, m); a masked slot sees itself (no empty softmax)."""
-    slots = mask.shape[1]
-    lower = torch.ones(slots, slots, dtype=torch.bool, device=mask.device).tril()
-    return (lower & mask.bool()[:, None]) | torch.eye(slots, dtype=torch.bool, device=mask.device)

@@ -118,8 +118,8 @@ def _refuse_unranked(run: Any) -> tuple[Any, dict[str, Any]]:
         ValueError: it is none.
     """
     from conf.compose import typed
+    from runners.changed import refuse_changed
     from runners.evaluate import answering
-    from runners.finished import refuse_changed
 
     record = run.record()
     if record is None or record["status"] != "done":

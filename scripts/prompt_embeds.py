@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.llama import offset_rows
+from backbones.positions import offset_rows
 from tasks.encode import Encoded
 
 

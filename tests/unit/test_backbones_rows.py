@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbones.batch import Batch, answers, pad, places_of
-from backbones.llama import offset_rows, positions_of
 from backbones.log_probs import cut, edge_log_probs, summed_losses
+from backbones.positions import offset_rows, positions_of
 from backbones.trie import pack, trie
 from backbones.tuned import Tuned
 from methods.dept import DePT
