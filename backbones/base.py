@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
+from backbones import checkpointing
 from backbones import masks  # noqa: F401  # before the first mask: another device is not asked whether it is all ones
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features
 from backbones.joint import Head, Joint
+from backbones.layers import change_before
 from backbones.own import position_limit
 from backbones.projections import find
 from backbones.quantised import quantised_layers
@@ -60,7 +61,7 @@ class Backbone(nn.Module):
         self.facts: Facts = config.sizes()
         self.head = head
         self.backbone_dropout = False
-        self._checkpointing = False
+        self.checkpointing = False
         self.changed = False  # by a method: then it serves no other one
         self.is_bare = False  # prefixes are left out (see `bare`)
         self._features = Features(self)
@@ -124,51 +125,20 @@ class Backbone(nn.Module):
 
     def gradient_checkpointing(self, on: bool = True) -> None:
         """Recompute layers in the backward pass instead of keeping their activations."""
-        model = self.model  # transformers 5.2x renames the pair
-        if on and not getattr(model, "supports_gradient_checkpointing", True):
-            raise ValueError(
-                f"runner.gradient_checkpointing=true: {type(model).__name__} (backbone {self.config.name!r}) cannot "
-                "recompute its layers; set it to false, or runner.micro_batch to fewer rows."
-            )
         if on:
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
-            for module in model.modules():
-                if isinstance(module, GradientCheckpointingLayer):
-                    module._gradient_checkpointing_func = self._quietly(module)  # type: ignore[assignment]
+            checkpointing.turn_on(self.model, self.config.name, lambda: self.backbone_dropout)
         else:
-            disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
-            disable()
-        self._checkpointing = on
+            checkpointing.turn_off(self.model)
+        self.checkpointing = on
         self._mark_checkpointing(self.training)
 
-    def _quietly(self, layer: nn.Module) -> Callable[..., Any]:
-        """The layer's checkpointing, with its own dropout (OPT has one without a module) as the backbone has it."""
-        checkpoint: Callable[..., Any] = layer._gradient_checkpointing_func  # type: ignore[assignment]
-
-        def run(call: Callable[..., Any], *args: Any) -> Any:
-            def inside(*inner: Any) -> Any:
-                before, layer.training = layer.training, self.backbone_dropout
-                try:
-                    return call(*inner)
-                finally:
-                    layer.training = before
-
-            return checkpoint(inside, *args)
-
-        return run
-
     def _mark_checkpointing(self, mode: bool) -> None:
-        # transformers checkpoints a layer only in training mode; the layer's own flag is enough for that, and its
-        # children stay in evaluation mode, so that no dropout wakes up (nor the layer's own: `_quietly`)
-        if self._checkpointing:
-            for module in self.model.modules():
-                if isinstance(module, GradientCheckpointingLayer):
-                    module.training = mode
+        if self.checkpointing:
+            checkpointing.mark(self.model, mode)
 
     @property
     def checkpointing_now(self) -> bool:
-        return self._checkpointing and self.training and torch.is_grad_enabled()
+        return self.checkpointing and self.training and torch.is_grad_enabled()
 
     def note_source(self, mask: Tensor | None) -> None:
         """Tell gated prefixes which positions (B, T) of the coming forward are source tokens; None = keep what is."""
@@ -200,15 +170,8 @@ class Backbone(nn.Module):
 
     def before_layers(self, change: Callable[[Tensor, str, int], Tensor]) -> None:
         """In front of every layer, hidden states become change(states, stack, layer) (methods.base.Body)."""
-        from backbones.attentions import places_of
-
         self.changed, self.removable = True, False
-        if self.model.config.model_type.startswith("deberta"):
-            layers = [("encoder", index, layer) for index, layer in enumerate(self.model.encoder.layer)]
-        else:
-            layers = [(place.stack, place.index, place.layer) for place in places_of(self)]
-        for stack, index, layer in layers:
-            layer.register_forward_pre_hook(_changed(change, stack, index), with_kwargs=True)
+        change_before(self, change)
 
     def contexts(self, length: int) -> Tensor:
         """Which kind of token each of `length` positions is, (B, length) (methods.base.Body)."""
@@ -332,14 +295,3 @@ class Backbone(nn.Module):
             f"a backbone of family {self.facts.family!r} cannot {what}; it can {', '.join(self.facts.traits.asks)}. "
             "Choose another backbone or another scoring (protocol)."
         )
-
-
-def _changed(change: Callable[[Tensor, str, int], Tensor], stack: str, index: int) -> Any:
-    """A forward pre-hook of a layer that changes its hidden states, given by place or by name."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (change(args[0], stack, index), *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": change(kwargs["hidden_states"], stack, index)}
-
-    return hook

@@ -52,7 +52,7 @@ def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[
         if isinstance(module, torch.nn.Module):
             set_hidden_dropout(module, config.runner.hidden_dropout)
     try:
-        if config.runner.gradient_checkpointing != backbone._checkpointing:  # a kept backbone has the last run's
+        if config.runner.gradient_checkpointing != backbone.checkpointing:  # a kept backbone has the last run's
             backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
         tuned = Tuned(backbone, method)
         if method is not None:
