@@ -30,7 +30,7 @@ from runners.saved import answer_again, prediction_rows, write_candidate_scores,
 from runners.session import Session
 from runners.stopping import StopSignal
 from runners.tracking import Tracker, tracker
-from runners.train import train
+from runners.train import Training
 from runners.verdicts import ceiling, unreached
 from runners.watching import Watch
 from runners.workers import Workers
@@ -211,10 +211,10 @@ class Execution:
         watch = Watch(self.run, parts.tuned.method, evaluator, selection, self.workers.main)
         try:
             watch.begin(session.step)
-            train(
-                session, parts.tuned, parts.splits["train"], selection, evaluator, self.select_metric, label=label,
-                log=mirror.log, beat=self.record.write, stop=self.stop, note=watch.note,
-            )  # fmt: skip
+            Training(
+                session, parts.tuned, parts.splits["train"], selection, evaluator, self.select_metric, self.stop,
+                log=mirror.log, beat=self.record.write, note=watch.note,
+            ).run(label)  # fmt: skip
         finally:
             mirror.finish({"selected_step": session.best.step, "best": session.best.score})
         evaluator.stopping = lambda: False

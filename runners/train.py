@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -87,88 +88,109 @@ def trained(tuned: Any) -> Iterator[torch.nn.Parameter]:
         yield from part.values()
 
 
-def train(
-    session: Session,
-    tuned: Any,
-    train_split: Split,
-    selection: Split,
-    evaluator: Evaluator,
-    metric: str,
-    *,
-    label: str,
-    log: Callable[[dict[str, Any], int], None],
-    beat: Callable[[], None],
-    stop: StopSignal,
-    note: Callable[[int], None] = lambda step: None,
-) -> None:
-    """Train until the budget or the patience ends; the session then holds the best tensors.
+@dataclass
+class Training:
+    """One run's steps: until the budget or the patience ends; the session then holds the best tensors.
 
-    Args:
-        metric: the validation metric that selects.
+    Attributes:
+        rows: what is trained on.
+        selection: what is scored now and then.
+        metric: the metric of the selection split that selects.
+        stop: whether SIGTERM came; then a checkpoint is written and the loop left.
         log: mirrors values (tracking).
         beat: called at every checkpoint (the record's heartbeat).
-        stop: whether SIGTERM came; then a checkpoint is written and the loop left.
         note: called at every evaluation with its step (runners/watching.py).
-
-    Raises:
-        Stopped: SIGTERM came; the checkpoint of the last step is written.
-        NotFinite: the loss is NaN or infinite; no checkpoint holds it.
     """
-    workers, runner = evaluator.workers, session.runner
-    cut = cut_for(runner.micro_batch, tuned.backbone, tuned.inputs.prompt_slots, train_split.lengths, workers.device)
-    evaluator.stopping = lambda: stop.came
 
-    def batch(step: int) -> Passes:
-        rows = session.order.batch(step)
-        return passes(tuned.backbone, train_split, rows, evaluator.how, workers, cut, runner.mean_rows)
+    session: Session
+    tuned: Any
+    rows: Split
+    selection: Split
+    evaluator: Evaluator
+    metric: str
+    stop: StopSignal
+    log: Callable[[dict[str, Any], int], None]
+    beat: Callable[[], None]
+    note: Callable[[int], None]
 
-    with (
-        stop.deferred(),
-        Ahead(batch) as ahead,
-        bar(label, session.total, session.step, main=workers.main) as shown,
-    ):
-        while True:
-            if session.evaluation_is_due():  # also after a resume, when the signal came before it
-                session.read_losses()
-                try:
-                    metrics = evaluator(selection).metrics
-                except Stopped:
-                    _checkpoint(session, workers, beat)
-                    raise
-                session.consider(selection.name, metrics, metric)
-                note(session.step)
-                log({f"{selection.name}/{key}": value for key, value in metrics.items()}, session.step)
-                _checkpoint(session, workers, beat)
-            if session.finished:
-                break
-            tuned.train()
-            begun = time.monotonic()
-            following = session.step + 1 if session.step + 1 < session.total else None
-            loss, rows, stopped = gradients(tuned, partial(ahead.take, session.step, following), workers, stop.came)
-            session.update(loss, rows, time.monotonic() - begun)
-            shown.update()
-            shown.set_postfix(standing(session, metric), refresh=False)
-            if session.step % runner.log_every == 0:
-                log({"loss": session.newest}, session.step)
-            if stopped or (session.checkpoint_is_due() and not session.evaluation_is_due()):
-                _checkpoint(session, workers, beat)
-            if stopped:
-                raise Stopped(f"stopped at step {session.step} of {session.total}; the same command goes on from there")
-    if workers.any(stop.came):  # it came after the last exchange; the last evaluation's checkpoint is there
-        raise Stopped("stopped after the last step; the same command goes on with the final scores")
-    if session.finished and session.step < session.total:
-        say(f"stopped early: no better validation score in {runner.patience} evaluations", workers.main)
+    def __post_init__(self) -> None:
+        self.workers, self.runner, backbone = self.evaluator.workers, self.session.runner, self.tuned.backbone
+        prompt, device = self.tuned.inputs.prompt_slots, self.workers.device
+        self.cut = cut_for(self.runner.micro_batch, backbone, prompt, self.rows.lengths, device)
 
+    def run(self, label: str) -> None:
+        """All steps that are left, under a bar named `label`.
 
-def _checkpoint(session: Session, workers: Workers, beat: Callable[[], None]) -> None:
-    states = workers.gather([rng_state()])
+        Raises:
+            Stopped: SIGTERM came; the checkpoint of the last step is written.
+            NotFinite: the loss is NaN or infinite; no checkpoint holds it.
+        """
+        session, main = self.session, self.workers.main
+        self.evaluator.stopping = lambda: self.stop.came
+        with (
+            self.stop.deferred(),
+            Ahead(self._batch) as ahead,
+            bar(label, session.total, session.step, main=main) as shown,
+        ):
+            while True:
+                if session.evaluation_is_due():  # also after a resume, when the signal came before it
+                    self._evaluate()
+                if session.finished:
+                    break
+                stopped = self._step(ahead)
+                shown.update()
+                shown.set_postfix(standing(session, self.metric), refresh=False)
+                if session.step % self.runner.log_every == 0:
+                    self.log({"loss": session.newest}, session.step)
+                if stopped or (session.checkpoint_is_due() and not session.evaluation_is_due()):
+                    self._checkpoint()
+                if stopped:
+                    at = f"stopped at step {session.step} of {session.total}"
+                    raise Stopped(f"{at}; the same command goes on from there")
+        if self.workers.any(self.stop.came):  # after the last exchange; the last evaluation's checkpoint is there
+            raise Stopped("stopped after the last step; the same command goes on with the final scores")
+        if session.finished and session.step < session.total:
+            say(f"stopped early: no better validation score in {self.runner.patience} evaluations", main)
 
-    def write() -> None:
-        if workers.main:
-            session.save(states)
-            beat()
+    def _batch(self, step: int) -> Passes:
+        rows = self.session.order.batch(step)
+        how, mean_rows = self.evaluator.how, self.runner.mean_rows
+        return passes(self.tuned.backbone, self.rows, rows, how, self.workers, self.cut, mean_rows)
 
-    workers.jointly(write)
+    def _step(self, ahead: Ahead[int, Passes]) -> bool:
+        """One optimiser step; whether any process was told to stop."""
+        session = self.session
+        self.tuned.train()
+        begun = time.monotonic()
+        following = session.step + 1 if session.step + 1 < session.total else None
+        take = partial(ahead.take, session.step, following)
+        loss, rows, stopped = gradients(self.tuned, take, self.workers, self.stop.came)
+        session.update(loss, rows, time.monotonic() - begun)
+        return stopped
+
+    def _evaluate(self) -> None:
+        """Score the selection split, keep the tensors if they are the best, and write a checkpoint."""
+        session, name = self.session, self.selection.name
+        session.read_losses()
+        try:
+            metrics = self.evaluator(self.selection).metrics
+        except Stopped:
+            self._checkpoint()
+            raise
+        session.consider(name, metrics, self.metric)
+        self.note(session.step)
+        self.log({f"{name}/{key}": value for key, value in metrics.items()}, session.step)
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        states = self.workers.gather([rng_state()])
+
+        def write() -> None:
+            if self.workers.main:
+                self.session.save(states)
+                self.beat()
+
+        self.workers.jointly(write)
 
 
 def standing(session: Session, metric: str) -> dict[str, str]:
