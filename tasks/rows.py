@@ -63,16 +63,7 @@ def canonical(
         seen.add(made[ID])
         out.append(made)
         numbers.append(number)
-    if missing and out:
-        number, value = next(iter(missing.items()))
-        raise DataError(
-            f"{place}: row {number} has no label, but others of the split {split!r} have one "
-            f"({gold_column(task)}: {value!r})"
-        )
-    if not missing and not out:
-        raise DataError(
-            f"{place}: the split {split!r} is empty" + (f" ({empty} sentences without words)" if empty else "")
-        )
+    _refuse_half(task, split, place, missing, len(out), empty)
     if empty:
         said.append(f"{split}: {empty} sentences without words passed over")
     if tags and out:
@@ -83,6 +74,29 @@ def canonical(
         value = next(iter(missing.values()))
         said.append(f"{split}: {len(missing)} rows without gold ({gold_column(task)}: {value!r}), never scored")
     return out
+
+
+def _refuse_half(task: TaskConfig, split: str, place: str, missing: Mapping[int, Any], made: int, empty: int) -> None:
+    """Refuse a split with gold in some rows alone, and one without rows.
+
+    Args:
+        missing: row -> what stands where its gold should.
+        made: rows that have gold.
+        empty: sentences without words.
+
+    Raises:
+        DataError: it is such a split.
+    """
+    if missing and made:
+        number, value = next(iter(missing.items()))
+        raise DataError(
+            f"{place}: row {number} has no label, but others of the split {split!r} have one "
+            f"({gold_column(task)}: {value!r})"
+        )
+    if not missing and not made:
+        raise DataError(
+            f"{place}: the split {split!r} is empty" + (f" ({empty} sentences without words)" if empty else "")
+        )
 
 
 def _in_iob2(

@@ -124,37 +124,56 @@ def load_task(
     template = Template(task, protocol, family)
     source, revision = data_revision(task, data, cache_root)
     official = official_rows(task, data, source, revision, cache_root)
-    source, revision = official.source, official.revision  # the Hub may have failed after it was found reachable
-    sizes = {split: len(rows) for split, rows in official.splits.items()}
+    source = official.source  # the Hub may have failed after it was found reachable
     rows = official.joined() if protocol.split == WHOLE else official
     splits, verdicts, places = _split(task, protocol, rows, template, seed, lenient=source in ("local", "fixture"))
-    verdicts = _count_verdicts(task, source, sizes) + verdicts
-    report: dict[str, Any] = {
-        "source": source,
-        "revision": revision,
+    report = _report(task, protocol, official, splits, places, verdicts)
+    report["notes"] = [
+        f"data: {task.name} from {source} ({official.revision})",
+        *official.notes,
+        *_reported(report, protocol, official),
+        *(
+            f"{count} of {report['rows'][role]} {role} rows are training rows too"
+            for role, count in report["shared_with_train"].items()
+        ),
+        *report["verdicts"],
+    ]
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(str(note) for note in report["notes"]), flush=True)
+    return TaskData(splits, report)
+
+
+def _report(
+    task: TaskConfig,
+    protocol: ProtocolConfig,
+    official: Official,
+    splits: dict[str, Examples],
+    places: dict[str, str],
+    verdicts: list[str],
+) -> dict[str, Any]:
+    """What the record says of the data (`TaskData.report`), but the lines to print.
+
+    Args:
+        places: the official split of each role.
+        verdicts: what a table must say of how they were split.
+    """
+    sizes = {split: len(rows) for split, rows in official.splits.items()}
+    return {
+        "source": official.source,
+        "revision": official.revision,
         "fingerprint": official.fingerprint,
         "sha256": official.sha256,
         "format": FORMAT,
         "rows": {role: len(examples) for role, examples in splits.items()},
         "official_rows": sizes,
         "licence": task.licence,
-        "fixture": source == "fixture",
+        "fixture": official.source == "fixture",
         "select_split": protocol.select_split if protocol.select_split in splits else protocol.report_split,
         "report_split": protocol.report_split if protocol.report_split in splits else "validation",
-        "verdicts": verdicts,
+        "verdicts": _count_verdicts(task, official.source, sizes) + verdicts,
+        "official_split": places,
+        "shared_with_train": shared_with_train(task, splits),
     }
-    shared = shared_with_train(task, splits)
-    report |= {"official_split": places, "shared_with_train": shared}
-    report["notes"] = [
-        f"data: {task.name} from {source} ({revision})",
-        *official.notes,
-        *_reported(report, protocol, official),
-        *(f"{count} of {report['rows'][role]} {role} rows are training rows too" for role, count in shared.items()),
-        *verdicts,
-    ]
-    if os.environ.get("RANK", "0") == "0":
-        print("\n".join(str(note) for note in report["notes"]), flush=True)
-    return TaskData(splits, report)
 
 
 def _reported(report: dict[str, Any], protocol: ProtocolConfig, official: Official) -> list[str]:
