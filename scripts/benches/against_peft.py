@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Run all arms, print what was found; 1 if the losses differ."""
-    from runners.meters import in_child, machine, matmul_rate, spread
+    from runners.meters import in_child, machine, spread
 
     passed = [f"--steps={options.steps}", f"--rows={options.rows}", *(["--tiny"] if options.tiny else [])]
     checks = {arm: in_child(BENCH, ["peft", "--arm", arm, "--check", *passed, *options.overrides]) for arm in ARMS}
@@ -63,15 +63,7 @@ def compare(options: argparse.Namespace) -> int:
         for arm in ARMS[1:]
         for one, other in zip(checks["ours"]["losses"], checks[arm]["losses"], strict=True)
     )
-    found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
-    rates = []
-    import torch
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for number in range(options.rounds):
-        rates.append(matmul_rate(device))
-        for arm in ARMS[number % 3 :] + ARMS[: number % 3]:
-            found[arm].append(in_child(BENCH, ["peft", "--arm", arm, *passed, *options.overrides]))
+    found, rates = _rounds(options, passed)
     rate = statistics.median(rates)
     print(machine())
     print(f"matrix products: {spread([r / 1e9 for r in rates])} GFLOP/s; {options.rounds} rounds, medians (range)\n")
@@ -105,6 +97,24 @@ def compare(options: argparse.Namespace) -> int:
     print("ratios by round: " + "   ".join(f"{name} {spread(values)}" for name, values in parts.items()))
     print(" ".join(f"{name}={statistics.median(values):.2f}" for name, values in parts.items()))
     return 0 if apart <= 1e-4 else 1
+
+
+def _rounds(
+    options: argparse.Namespace, passed: Sequence[str]
+) -> tuple[dict[str, list[dict[str, Any]]], list[float]]:
+    """What every round measured, by arm (each begins another round), and the rates of matrix products before them."""
+    import torch
+
+    from runners.meters import in_child, matmul_rate
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
+    rates = []
+    for number in range(options.rounds):
+        rates.append(matmul_rate(device))
+        for arm in ARMS[number % 3 :] + ARMS[: number % 3]:
+            found[arm].append(in_child(BENCH, ["peft", "--arm", arm, *passed, *options.overrides]))
+    return found, rates
 
 
 def median(runs: Sequence[dict[str, Any]], key: str) -> float:
