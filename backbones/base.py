@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from backbones import checkpointing
-from backbones import masks  # noqa: F401  # before the first mask: another device is not asked whether it is all ones
+from backbones import (
+    checkpointing,
+    masks,  # noqa: F401  # before the first mask: another device is not asked whether it is all ones
+)
 from backbones.batch import Batch
 from backbones.config import BackboneConfig, Facts
 from backbones.features import Features

@@ -1,4 +1,4 @@
-"""The backbone of a run: loaded and admitted, kept for the next run of a sweep, its layers in parts where they are to be."""
+"""The backbone of a run: loaded and admitted, kept for the next run of a sweep, held in parts if it is to be."""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ class SharedPasses:
     def of(self, batches: dict[int, list[int]]) -> Shared:
         """Shared passes of some members' batches, on the host."""
         train = {i: self.members[i].parts.splits["train"] for i in batches}
-        means = {i: mean_loss(train[i], rows, self.how, self.members[i].runner.mean_rows) for i, rows in batches.items()}
+        means = {
+            i: mean_loss(train[i], rows, self.how, self.members[i].runner.mean_rows) for i, rows in batches.items()
+        }
         made = []
         for here in self._passes(batches, {i: split.lengths for i, split in train.items()}):
             rows = [train[i].encoded[j] for i, piece in here.items() for j in piece]

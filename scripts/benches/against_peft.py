@@ -99,9 +99,7 @@ def compare(options: argparse.Namespace) -> int:
     return 0 if apart <= 1e-4 else 1
 
 
-def _rounds(
-    options: argparse.Namespace, passed: Sequence[str]
-) -> tuple[dict[str, list[dict[str, Any]]], list[float]]:
+def _rounds(options: argparse.Namespace, passed: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], list[float]]:
     """What every round measured, by arm (each begins another round), and the rates of matrix products before them."""
     import torch
 
