@@ -18,6 +18,7 @@ from runners.config import RunnerConfig
 from runners.controls import stays_as_drawn, trains_something
 from runners.data import load_data
 from runners.deployed import deployed_parameters
+from runners.errors import Refused
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.last_backbone import hold_backbone
 from runners.measures import compile_seconds, peak_memory, reset_peak, resident_memory

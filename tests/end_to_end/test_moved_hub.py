@@ -17,8 +17,8 @@ from results.records import read_runs
 from results.tables.build import build
 from results.tables.layout import free
 from results.tables.state import Options
-from runners.assemble import LAST_BACKBONE
 from runners.finished import load_finished
+from runners.last_backbone import LAST_BACKBONE
 from tests.end_to_end.test_resume import Killed, die_at
 from tests.running import overrides, record, run_here
 
