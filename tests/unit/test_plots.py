@@ -169,7 +169,7 @@ def test_sensitivity_dots_are_every_seed_in_points(panel: runs.Panel) -> None:
 
 
 def test_gates_are_averaged_over_the_seeds_of_one_grid_point(panel: runs.Panel) -> None:
-    chosen = gates.chosen(panel)
+    chosen = gates.chosen(panel, runs.Seen.gates)
     tokens, layers, ids = gates.mean_gates(chosen)
     assert ids == [run.id for run in chosen] and layers is not None
     expected = np.mean([run.gates()["layers"] for run in chosen], axis=0)  # type: ignore[index]
