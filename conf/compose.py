@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf import choices
 from conf.check import GROUPS as NEEDED
-from conf.check import interpolated, needed, quoted
+from conf.check import interpolated, is_free_text, needed, quoted
 from conf.choices import groups, nearest, own_folders
 from conf.resolve import DOCUMENTATION, ConfigError, copied, get, put, resolve, with_schema
 from conf.schema import Config
@@ -191,9 +191,12 @@ def _lay(config: dict[str, Any], override: Override, known: frozenset[str]) -> l
         return [_several(override)]
     value = json.loads(json.dumps(override.value(), default=str))
     before = get(config, key)
-    value, wrong = _fitting(key, value, before)
+    fitted, wrong = _fitting(key, value, before)
     if wrong:
         return [wrong]
+    if isinstance(fitted, str) and not isinstance(value, str) and is_free_text(Config, key):
+        return [_no_text(override)]
+    value = fitted
     unknown = _unknown(key, value, before)
     if unknown:
         return unknown
@@ -259,6 +262,16 @@ def _fitting(key: str, value: Any, default: Any) -> tuple[Any, str | None]:
         value,
         f"{key}={'null' if value is None else repr(value)}: a {type(default).__name__} is wanted ({default!r} now)",
     )
+
+
+def _no_text(override: Override) -> str:
+    """Where a name or a path is wanted a number would be taken by its digits (1e5 as 100000.0)."""
+    line, key = str(override.input_line), override.key_or_group
+    given = line.partition("=")[2]
+    what = "true or false" if isinstance(override.value(), bool) else "a number"
+    path = f"; a file or folder of that name is {key}=./{given}" if key.endswith((".root", ".path")) else ""
+    way = quoted(line, lambda tried: OverridesParser.create().parse_override(tried).value())
+    return f"{line}: text is wanted, and this reads as {what}{path or f'; quoted it is text: {way}'}"
 
 
 @cache

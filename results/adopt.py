@@ -24,15 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from results.adopted import Refused, coding_of, match_by_content, match_by_id
-from results.ledger import Ledger, default_root
+from results.command_line import command, place
+from results.ledger import Held, Ledger, Unwritable, root_of
 from results.records import Run
 from results.tables.evidence import label_words
+from tasks.errors import DataError
 from tasks.metrics import sums_of
+from tasks.reading import read_text
 
 KEYS = ("like", "method", "source", "seed", "parameters", "data.root", "ledger.root")
 NEEDED = ("like", "method", "source")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 adopted (or already there), 2 refused; nothing is written then."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -43,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
     try:
         _check(files, given)
-        root = given.get("ledger.root") or str(default_root())
-        run_id, said = adopt(Path(files[0]), given, Ledger(root))
-    except Refused as error:
+        root = root_of(given.get("ledger.root"))
+        run_id, said = adopt(place(files[0]), given, Ledger(root))
+    except (Refused, Held, Unwritable) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{said}\nrun {run_id} adopted")
@@ -145,9 +149,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         Refused: it cannot be read, or a line lacks a key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{path}: cannot be read ({error})") from None
+        text = read_text(path)
+    except DataError as error:
+        raise Refused(str(error)) from None
     lines = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

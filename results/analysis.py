@@ -15,13 +15,12 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from results.files import write_text
-from results.ledger import default_root
+from results.command_line import command, deliver
+from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.standing import told
 from results.tables.layout import LayoutError, check_filters
@@ -164,6 +163,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when a page was made, 2 when the arguments are wrong or no run has a prompt."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     given = dict(word.partition("=")[::2] for word in arguments)
     where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
-    reading = read_runs(given.get("ledger.root") or default_root())
+    reading = read_runs(root_of(given.get("ledger.root")))
     try:
         check_filters(where, reading.runs)
     except LayoutError as error:
@@ -188,13 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not prompts:
         print(f"{len(runs)} finished runs match and none of them stores a prompt in {reading.root}", file=sys.stderr)
         return 2
-    text = page(prompts, len(runs) - len(prompts))
-    if given.get("out"):
-        write_text(Path(given["out"]), text)
-        print(f"wrote {given['out']}")
-    else:
-        sys.stdout.write(text)
-    return 0
+    return deliver(page(prompts, len(runs) - len(prompts)), given.get("out"))
 
 
 if __name__ == "__main__":

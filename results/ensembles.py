@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from results.calibration import (
@@ -30,8 +29,8 @@ from results.calibration import (
     reliability,
     vote,
 )
-from results.files import write_text
-from results.ledger import default_root
+from results.command_line import command, deliver, place
+from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
@@ -234,6 +233,7 @@ def _row(one: Ensemble) -> list[str]:
     ]  # fmt: skip
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when there was something to put together, 2 when not or when the arguments are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     given = dict(word.partition("=")[::2] for word in arguments)
     where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
-    reading = read_runs(given.get("ledger.root") or default_root())
+    reading = read_runs(root_of(given.get("ledger.root")))
     try:
         check_filters(where, reading.runs)
     except LayoutError as error:
@@ -264,16 +264,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    text = page(found)
-    if given.get("out"):
-        write_text(Path(given["out"]), text)
-        print(f"wrote {given['out']}")
-    else:
-        sys.stdout.write(text)
+    deliver(page(found), given.get("out"))
     if given.get("figure"):
         from results.plots.reliability import draw
 
-        draw([one for one in found if one.bins], Path(given["figure"]))
+        draw([one for one in found if one.bins], place(given["figure"]))
         print(f"wrote {given['figure']}")
     return 0
 

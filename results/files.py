@@ -1,28 +1,83 @@
-"""Writing files so that a process killed at any instant leaves either the old file or the new one."""
+"""Writing files so that a process killed at any instant leaves either the old file or the new one.
+
+Everything that others may read is written here: libraries and temporary files give what they make to its owner alone,
+and what stands at its place in the end has the permissions that the user's umask gives. What the file system refuses is
+told in a sentence (`refusal`).
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`."""
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`, whatever was being written under another name.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.exists() and (path.is_symlink() or not path.is_file()):  # /dev/stdout, a pipe, a link: never replaced
+        yield path
+        return
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~umask())  # some libraries write files that nobody else may read
+        as_umask(temporary)
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise _renamed(error, temporary, path) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Yield a scratch folder beside `folder`; on success it takes that name, in the place of what stood there."""
+    folder = Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name[:200]}-", dir=folder.parent))
+    try:
+        made, before = scratch / "made", scratch / "before"
+        made.mkdir()
+        yield made
+        as_umask(made)
+        if folder.exists():
+            os.replace(folder, before)
+        os.replace(made, folder)
+    except OSError as error:
+        raise _renamed(error, scratch, folder) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _renamed(error: OSError, temporary: Path, path: Path) -> OSError:
+    """The error with the name that a user knows, where it is about what is written beside it."""
+    if error.errno is None or not str(error.filename or temporary).startswith(str(temporary)):
+        return error
+    return OSError(error.errno, error.strerror, str(path))
+
+
+def as_umask(path: Path) -> None:
+    """Give a file, or a folder with all that is in it, the permissions that the umask gives to what is new."""
+    mask = umask()
+    for one in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        one.chmod((0o777 if one.is_dir() else 0o666) & ~mask)
 
 
 def umask() -> int:
@@ -30,6 +85,37 @@ def umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def refuse_taken(path: Path, force: bool) -> None:
+    """Where a user's own work may stand, nothing is overwritten unasked.
+
+    Raises:
+        FileExistsError: something stands at `path` (an empty folder is nothing) and `force` was not given.
+    """
+    if not force and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+        raise FileExistsError(f"{path}: there already; give another place with to=, or force=true to overwrite it")
+
+
+def refusal(error: OSError) -> str:
+    """What the file system refused, in one sentence with the way on."""
+    if error.errno is None or (error.filename is None and error.errno not in NO_ROOM):
+        return str(error)  # a sentence of our own, or of a library that speaks with the network
+    name = error.filename.decode() if isinstance(error.filename, bytes) else error.filename
+    where = "what was being written" if name is None else str(name)
+    if error.errno in NO_ROOM:
+        return f"{where}: no room is left to write it ({error.strerror}); free some, or name a place on another disk"
+    ways = {
+        errno.ENOENT: "there is no such file or folder; look at its spelling and at the folder that you are in",
+        errno.EISDIR: "a folder, and a file is wanted; name a file",
+        errno.ENOTDIR: "a part of it is a file, and a folder is wanted; name another place",
+        errno.EEXIST: "there already, and it is no folder; name another place",
+        errno.EACCES: "no permission; name another place, or ask whoever owns it (ls -l)",
+        errno.EPERM: "no permission; name another place, or ask whoever owns it (ls -l)",
+        errno.EROFS: "the file system can only be read; name another place",
+        errno.ENAMETOOLONG: "the name is too long; name another place",
+    }
+    return f"{where}: {ways.get(error.errno, error.strerror)}"
 
 
 def clean(folder: Path) -> None:

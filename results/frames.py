@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.ledger import root_of
 from results.records import Run, read_runs
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def frame(root: str | Path | None = None) -> pandas.DataFrame:
     """
     import pandas
 
-    reading = read_runs(root)
+    reading = read_runs(root_of(root, "root"))
     table = pandas.DataFrame([_row(run) for run in reading.runs])
     table.attrs["problems"] = reading.problems
     return table

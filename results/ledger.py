@@ -245,6 +245,19 @@ def default_root() -> Path:
     return Path(__file__).resolve().parent / "runs"
 
 
+def root_of(given: str | Path | None, key: str = "ledger.root") -> Path:
+    """The ledger that a command is to read: the one given, which must be there, or the default, which may be empty.
+
+    Raises:
+        FileNotFoundError: there is no such folder; without this a slip of the pen would read as "no runs".
+    """
+    root = Path(given).expanduser() if given else default_root()
+    if given and not root.is_dir():
+        what = "a file, and the folder of a ledger is wanted" if root.exists() else "there is no such folder"
+        raise FileNotFoundError(f"{key}={given}: {what}; look at its spelling and at the folder that you are in")
+    return root
+
+
 if __name__ == "__main__":
     from results.ledger_command import main
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import yaml
 
+from results.command_line import command
 from results.identity import named_by_configuration
-from results.ledger import Ledger, RunFolder, default_root
+from results.ledger import Ledger, RunFolder, default_root, root_of
 from results.records import Run, made, matches, read_runs
 from results.renamed import Unknown, take_over
 from results.verify import check, summary, verify
@@ -32,6 +33,7 @@ class Refused(ValueError):
     """The arguments are wrong, or there is nothing there."""
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """0 all is well, 1 something is wrong with a run, 2 refused."""
     names = [word for word in arguments if "=" not in word]
@@ -45,9 +47,6 @@ def main(arguments: Sequence[str]) -> int:
     except Refused as error:
         print(error, file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
 
 
 def _place(given: dict[str, str]) -> tuple[Ledger, bool]:
@@ -59,10 +58,7 @@ def _place(given: dict[str, str]) -> tuple[Ledger, bool]:
         if not path.exists():
             raise Refused(f"paper={given['paper']}: {path} is not there; only a published benchmark has committed runs")
         return Ledger(unpacked(path)), False
-    root = Path(given.get("ledger.root") or default_root()).expanduser()
-    if not root.is_dir():
-        raise Refused(f"ledger.root={root}: there is no such folder")
-    return Ledger(root), True
+    return Ledger(root_of(given.get("ledger.root"))), True
 
 
 def _one(ledger: Ledger, names: Sequence[str]) -> RunFolder:
@@ -78,9 +74,11 @@ def _list(names: Sequence[str], given: dict[str, str]) -> int:
     ledger, _ = _place(given)
     wanted = {key: yaml.safe_load(value) for key, value in given.items() if key not in PLACES}
     reading = read_runs(ledger.root)
-    for run in reading.runs:
-        if matches(run, wanted):
-            print(line_of(run))
+    shown = [line_of(run) for run in reading.runs if matches(run, wanted)]
+    print(
+        "\n".join(shown) or f"{len(reading.runs)} runs in {ledger.root}, none passes",
+        file=None if shown else sys.stderr,
+    )
     for problem in reading.problems:
         print(problem, file=sys.stderr)
     return 1 if reading.problems else 0
@@ -136,9 +134,7 @@ def _adopt(names: Sequence[str], given: dict[str, str]) -> int:
     if "paper" in given:
         return _adopt_archive(given["paper"])
     ledger = Ledger(Path(given.get("ledger.root") or default_root()).expanduser())
-    source = Ledger(Path(given["from"]).expanduser()) if "from" in given else ledger
-    if not source.root.is_dir():
-        raise Refused(f"{source.root}: there is no such folder")
+    source = Ledger(root_of(given["from"], "from")) if "from" in given else ledger
     ledger.root.mkdir(parents=True, exist_ok=True)
     taken, left = 0, 0
     for run in [source.run(folder.name) for folder in source.folders()]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.archive import with_archive
-from results.records import DEFAULT_ROOT, Reading, matches, read_runs
+from results.ledger import root_of
+from results.records import Reading, matches, read_runs
 from results.tables.layout import SETTINGS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ COLUMNS = ("task", *SETTINGS, "one", "other", "difference", "low", "high", "p", 
 
 
 def _reading(root: str | Path | None, paper: str) -> Reading:
-    reading = read_runs(root or DEFAULT_ROOT)
+    reading = read_runs(root_of(root, "root"))
     return with_archive(reading, paper) if paper else reading
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from results.command_line import command
 from results.statistics import binomial_error, detectable, fewest_discordant, minimal_detectable_difference
 from results.two_way import Variance, satterthwaite
 
@@ -101,13 +102,14 @@ def measured(paper: str, table: str | None, root: str | None) -> Noise:
         Refused: no two cells of it can be tested.
     """
     from results.archive import with_archive
+    from results.ledger import root_of
     from results.records import read_runs
     from results.tables.build import fill
     from results.tables.evidence import evidence
     from results.tables.layout import load
     from results.two_way import examples
 
-    state, _ = fill(load(paper, table), with_archive(read_runs(root), paper))
+    state, _ = fill(load(paper, table), with_archive(read_runs(root_of(root)), paper))
     key = next(column.key for column in state.layout.columns if column.kind == "score")
     found = [evidence(state, filled).sample for (_, column), filled in state.filled.items() if column == key]
     cells = [cell for cell in found if cell is not None and cell.trained]
@@ -168,6 +170,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
     return numbers, words
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """0 where something was said, 2 where the arguments are wrong."""
     from results.tables.layout import LayoutError

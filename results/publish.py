@@ -16,7 +16,10 @@ from pathlib import Path
 
 from results import pages
 from results.archive import archive_of, archived, in_cells, pack, with_archive
-from results.records import DEFAULT_ROOT, Reading, read_runs
+from results.command_line import command
+from results.files import write_text
+from results.ledger import root_of
+from results.records import Reading, read_runs
 from results.tables.build import build
 from results.tables.contests import pairs_text
 from results.tables.layout import LayoutError, load, tables_of
@@ -67,6 +70,7 @@ def _smaller(path: Path, place: Path) -> None:
         image.convert("RGB").quantize(96).save(place, optimize=True)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Write everything; 2 where the arguments are wrong or there is nothing to publish."""
     if {"-h", "--help"} & set(arguments):
@@ -77,12 +81,12 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     paper = given["paper"]
-    if "texts" in given:
-        _write_texts(paper)
-        return 0
     try:
+        if "texts" in given:
+            _write_texts(paper)
+            return 0
         # what was published stays, runs of the ledger come beside it
-        reading = with_archive(read_runs(given.get("ledger.root", DEFAULT_ROOT)), paper)
+        reading = with_archive(read_runs(root_of(given.get("ledger.root"))), paper)
         for problem in reading.problems:
             print(f"left out: {problem}", file=sys.stderr)
         runs = in_cells(reading.runs, paper)
@@ -104,12 +108,12 @@ def main(arguments: Sequence[str]) -> int:
 def _write_texts(paper: str) -> None:
     folder, reading = archive_of(paper).parent, archived(paper)
     for name, text in texts(paper, reading).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
         print(folder / name)
     page = pages.page_of(paper)
     if page.exists():
         filled = pages.filled(page.read_text(encoding="utf-8"), pages.parts_of(paper, reading))
-        page.write_text(filled, encoding="utf-8")
+        write_text(page, filled)
         print(page)
 
 

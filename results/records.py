@@ -253,7 +253,7 @@ def read_runs(root: str | Path | None = None) -> Reading:
 
     A folder without a readable record is named in `problems` and skipped. An absent ledger is empty.
     """
-    reading = Reading(Path(root) if root is not None else DEFAULT_ROOT)
+    reading = Reading(Path(root).expanduser() if root is not None else DEFAULT_ROOT)
     if not reading.root.is_dir():
         return reading
     for folder, entry in Ledger(reading.root).entries():

@@ -14,9 +14,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from results.archive import with_archive
+from results.command_line import command, deliver
+from results.ledger import root_of
 from results.records import Reading, Run, read_runs
 from results.reference import Reference, load
 from results.tables.build import Options, build
@@ -36,6 +37,7 @@ VERDICTS = ("reproduced", "differs", "inconclusive", "undecidable", "not compara
 KEYS = ("paper", "out", "ledger.root", "margin")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """0 when the page was made, 2 when the arguments are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -49,16 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         wanted = [given["paper"]] if given.get("paper") else [p for p in papers() if p not in NOT_A_PAPER]
-        text = page(read_runs(given.get("ledger.root")), wanted, Options(margin=float(given.get("margin", "1.0"))))
+        text = page(
+            read_runs(root_of(given.get("ledger.root"))), wanted, Options(margin=float(given.get("margin", "1.0")))
+        )
     except (LayoutError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    if given.get("out"):
-        Path(given["out"]).write_text(text, encoding="utf-8")
-        print(f"wrote {given['out']}")
-    else:
-        sys.stdout.write(text)
-    return 0
+    return deliver(text, given.get("out"))
 
 
 def page(reading: Reading, wanted: Sequence[str], options: Options | None = None) -> str:

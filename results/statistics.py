@@ -57,6 +57,20 @@ def binomial_error(share: float, n: int) -> float:
     return math.sqrt(share * (1.0 - share) / n)
 
 
+def proportion_error(share: float, n: int) -> float | None:
+    """Standard error of a proportion from n examples; None where all of them or none are right.
+
+    The formula gives 0 there, as if no other result were possible. What n equal answers do say is `least_share`.
+    """
+    return binomial_error(share, n) if n > 0 and 0.0 < share < 1.0 else None
+
+
+def least_share(n: int, level: float = 0.95) -> float:
+    """The smallest true share of right answers that n right ones of n leave standing: exact (Clopper and Pearson 1934),
+    one-sided, (1 - level) ** (1 / n); about 1 - 3 / n at 95%."""
+    return float((1.0 - level) ** (1.0 / n))
+
+
 def minimal_detectable_difference(n: int, share: float, level: float = 0.95, power: float = 0.5) -> float:
     """Smallest difference of two proportions, each of n examples, that an unpaired test finds.
 

@@ -95,6 +95,17 @@ def _shared(beside: Finished, run: RunFolder, config: Config) -> Any:
     return beside.tuned.backbone
 
 
+def forced(given: dict[str, str]) -> bool:
+    """Whether what stands at the place of an output is overwritten (`force=true`).
+
+    Raises:
+        ValueError: neither true nor false.
+    """
+    if given.get("force", "false") not in ("true", "false"):
+        raise ValueError(f"force={given['force']}: true or false")
+    return given.get("force") == "true"
+
+
 def options_of(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """`key=value` arguments of a script and the rest.
 

@@ -89,8 +89,8 @@ def ceilings(
     return {role: metrics for role, metrics in below.items() if metrics}
 
 
-def error_of(config: Config, record: Mapping[str, Any], reported: Evaluation) -> float:
-    """Standard error of the reported score over its examples."""
+def error_of(config: Config, record: Mapping[str, Any], reported: Evaluation) -> float | None:
+    """Standard error of the reported score over its examples; None where it cannot be estimated."""
     task, protocol, metric = config.task, config.protocol, record["primary_metric"]
     rows = reported.predictions
     columns = [r.prediction for r in rows], [r.reference for r in rows]
@@ -108,7 +108,7 @@ def of_scores(
     if "train" in data.splits and len(data.splits["train"]):
         majority = score(task, config.protocol, majority_predictions(config, data, split))[metric]
     untrained = (record["untrained_metrics"].get(split) or {}).get(metric)
-    found = learned(_value(record), record["standard_error"], majority, untrained, metric)
+    found = learned(_value(record), record["standard_error"], majority, untrained, metric, len(reported.predictions))
     if not kind_of(task).tags:
         found += constant(reported.predictions)
     found += invalid_answers(reported.invalid)

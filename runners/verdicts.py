@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from results.statistics import proportion_error
 from tasks.metrics import of_nature
 from tasks.sums import Sums
 
@@ -27,7 +28,7 @@ def standard_error(
     score: Callable[[Sequence[Any]], dict[str, float]],
     value: float,
     sums: Sums | None = None,
-) -> float:
+) -> float | None:
     """Standard error of one score over its test examples: binomial for accuracy, bootstrap for other metrics.
 
     Args:
@@ -36,12 +37,25 @@ def standard_error(
         score: The metric itself, for those that are no function of sums over examples.
         value: The score (fraction).
         sums: The metric as sums over the examples, where it has that form: the bootstrap is then a matrix product.
+
+    Returns:
+        None where it cannot be estimated: of fewer than two examples, and where it would come out as 0 (all answers are
+        right, or none), as if no other score were possible.
     """
+    error = _spread_of(predictions, metric, score, value, sums) if len(predictions) > 1 else 0.0
+    return error if error > 0 else None  # not NaN either
+
+
+def _spread_of(
+    predictions: Sequence[Any],
+    metric: str,
+    score: Callable[[Sequence[Any]], dict[str, float]],
+    value: float,
+    sums: Sums | None,
+) -> float:
     n = len(predictions)
-    if n < 2:
-        return math.nan
     if metric in of_nature("proportion"):
-        return math.sqrt(max(value * (1 - value), 0.0) / n)
+        return proportion_error(value, n) or 0.0
     rng = np.random.default_rng(0)
     if sums is not None and math.isclose(float(sums.value(sums.terms.sum(0))), value, abs_tol=1e-6):
         drawn = rng.multinomial(n, [1 / n] * n, size=RESAMPLES).astype(float)
@@ -52,10 +66,18 @@ def standard_error(
     return float(np.nanstd(draws, ddof=1))
 
 
-def learned(value: float, error: float, majority: float | None, untrained: float | None, metric: str) -> list[Verdict]:
-    """Whether the score is above the majority class and above the untrained method by more than a standard error."""
+def learned(
+    value: float, error: float | None, majority: float | None, untrained: float | None, metric: str, n: int
+) -> list[Verdict]:
+    """Whether the score is above the majority class and above the untrained method by more than a standard error.
+
+    Args:
+        error: None: it cannot be estimated, and one example in its place is asked for.
+        n: test examples.
+    """
     found = []
-    margin = 0.0 if math.isnan(error) else error
+    margin = error if error is not None else 1.0 / max(n, 1)
+    than = "its standard error" if error is not None else "one example; its standard error cannot be estimated"
     for name, base, what in (
         ("above_majority", majority, "the majority class"),
         ("above_untrained", untrained, "the untrained method"),
@@ -65,7 +87,7 @@ def learned(value: float, error: float, majority: float | None, untrained: float
         clear = value > base + margin
         message = (
             f"{metric} {100 * value:.1f} is {'above' if clear else 'not above'} {what} ({100 * base:.1f}) "
-            f"by more than its standard error ({100 * margin:.1f})"
+            f"by more than {than} ({100 * margin:.1f})"
         )
         found.append(verdict(name, "ok" if clear else "warning", message, value=value, base=base, error=margin))
     return found

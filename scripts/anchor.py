@@ -19,11 +19,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 PUBLISHED, ROWS = 66.3, 1838
 HUB_BYTES = 464_309  # of the validation split, labels and offsets included (dataset card of ybisk/piqa)
 FIFTHS = 5
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """0; 2 where the words are wrong, or no such run is committed."""
     if not arguments:

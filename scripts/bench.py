@@ -20,12 +20,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 BENCHES = {
     "packed": "packed", "peft": "against_peft", "order": "order", "efficiency": "efficiency", "predict": "predict",
     "startup": "startup",
 }  # fmt: skip
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run the bench that the first word names; 2 where it names none."""
     name, rest = (arguments[0] if arguments else "", list(arguments[1:]))

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from scipy.special import bdtr, ndtr
 
+from results.command_line import command
 from results.tables.compare import Piece, hold
 from results.tables.evidence import Evidence
 from results.two_way import Sample, compare, sample
@@ -291,6 +292,7 @@ def work(job: tuple[Any, ...]) -> tuple[str, list[tuple[str, bool]]]:
     return kind, made[kind](case)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Print a line per case; 1 where a case failed, 2 where the arguments are wrong."""
     given = dict(word.partition("=")[::2] for word in arguments)

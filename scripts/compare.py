@@ -13,10 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 PAPER = "offline_v1"
 TASKS = ("reviews", "filings")
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run what is missing of the method, then print each table and the method's differences; the exit code."""
     if {"-h", "--help"} & set(arguments):
@@ -81,7 +86,6 @@ def show(task: str, method: str, root: str | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
     import run  # noqa: F401  sets what a process of ours wants of its libraries
 
     sys.exit(main(sys.argv[1:]))

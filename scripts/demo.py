@@ -14,6 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command, place  # noqa: E402
+
 # only PT's run measures the untrained prompt: DePT's offsets are zero at the start, so its own would be the same
 ONCE = "runner.evaluate_untrained=false"
 DEMO: dict[str, list[str]] = {
@@ -42,6 +46,7 @@ NER: dict[str, list[str]] = {"no entity": ["method=majority"]} | {
 }
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run what is missing, then print the table and draw the learning curves; returns the exit code."""
     if {"-h", "--help"} & set(arguments):
@@ -90,7 +95,8 @@ def show(experiment: str, table: str, extra: Sequence[str]) -> int:
     """The table on standard output; Markdown, CSV, LaTeX and the learning curves under results/<experiment>/."""
     out = ROOT / "results" / experiment
     out.mkdir(exist_ok=True)
-    ledger = [a for a in extra if a.startswith("ledger.root=")]
+    given = (a.removeprefix("ledger.root=") for a in extra if a.startswith("ledger.root="))
+    ledger = [f"ledger.root={place(root).resolve()}" for root in given]  # the tables are made in this folder
     tables = [sys.executable, "-m", "results.tables", f"paper={experiment}", f"table={table}", *ledger]
     for form, suffix in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
         code = subprocess.run([*tables, f"format={form}", f"out={out / f'table.{suffix}'}"], cwd=ROOT).returncode
@@ -104,7 +110,6 @@ def show(experiment: str, table: str, extra: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
     import run  # noqa: F401  sets what a process of ours wants of its libraries
 
     sys.exit(main(sys.argv[1:]))

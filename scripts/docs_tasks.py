@@ -10,6 +10,11 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+from results.files import write_text  # noqa: E402
+
 PLACE = ROOT / "docs/tasks.md"
 SUITES = {
     "demo": "Demo: real rows from PyPI",
@@ -114,6 +119,7 @@ def document() -> str:
     return "\n".join(lines) + "\n"
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, or say whether the one on disk is up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         fresh = PLACE.is_file() and PLACE.read_text(encoding="utf-8") == document()
         print("docs/tasks.md is up to date" if fresh else "docs/tasks.md is old: run python -m scripts.docs_tasks")
         return 0 if fresh else 1
-    PLACE.write_text(document(), encoding="utf-8")
+    write_text(PLACE, document())
     return 0
 
 

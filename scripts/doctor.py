@@ -19,6 +19,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 FREE_GB = 5.0
 
 
@@ -39,6 +42,7 @@ class Report:
         print(f"  PROBLEM  {what}: {text}" + (f"\n           try: {command}" if command else ""), flush=True)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Check everything; 1 if anything is wrong."""
     if any(argument in ("-h", "--help") for argument in arguments):

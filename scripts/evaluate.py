@@ -22,17 +22,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+from results.files import refusal  # noqa: E402
+
 OPTIONS = ("run", "task", "ledger", "cache", "device")
 SPELLED = {"ledger.root": "ledger", "cache.root": "cache"}  # as the other commands have them
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """One line per scoring; 2 where a run or a task cannot be scored (the others are), 1 where one fails."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    from results.ledger import default_root
+    from results.ledger import root_of
     from runners.finished import load_finished
     from runners.transfer import score_on
 
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     if not given.get("run") or not given.get("task"):
         print("give run=<run_id> and task=<suite>/<task>; see --help", file=sys.stderr)
         return 2
-    root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
+    root = root_of(given.get("ledger"), "ledger")
     code = 0
     for prefix in given["run"].split(","):
         try:
@@ -63,7 +68,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def refused(what: str, error: Exception) -> int:
     """Say why one scoring is not made; the others are."""
-    problems: Sequence[str] = getattr(error, "problems", None) or [str(error)]
+    problems: Sequence[str] = getattr(error, "problems", None) or [
+        refusal(error) if isinstance(error, OSError) else str(error)
+    ]
     print("\n".join(f"{what}: {problem}" for problem in problems), file=sys.stderr, flush=True)
     return 2
 

@@ -11,12 +11,12 @@ writes, for each row of a file, what the model reads as vectors: [prompt; shifte
 JSON with `prompt_embeds` (base64 of a saved tensor) beside the row (docs/finished_runs.md sends them).
 
     options: run=<id or its beginning>  form=<peft|prompt_embeds>  to=<folder>  ledger=<folder>  cache=<folder>
+             force=true (an export that is there already is overwritten)
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,34 +24,41 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
-OPTIONS = {"run": "id", "form": "peft|prompt_embeds", "to": "folder", "ledger": "folder", "cache": "folder"}
+
+from results.command_line import command, place  # noqa: E402
+from results.files import making, refuse_taken, write_text  # noqa: E402
+
+OPTIONS = {
+    "run": "id", "form": "peft|prompt_embeds", "to": "folder", "ledger": "folder", "cache": "folder", "force": "true",
+}  # fmt: skip
 LIMITS = {"float32": 5e-6, "bfloat16": 0.1, "float16": 0.01}  # of the largest log-probability (10 to 40)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Export one run; 2 where it cannot be."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    from results.ledger import default_root
-    from runners.finished import load_finished, options_of
+    from results.ledger import root_of
+    from runners.finished import forced, load_finished, options_of
 
     try:
         given, rest = options_of(list(arguments), OPTIONS)
         form = given.get("form", "peft")
         if "run" not in given or form not in ("peft", "prompt_embeds") or len(rest) != (form == "prompt_embeds"):
             raise ValueError("give run=<run_id>, and with form=prompt_embeds a file of rows; see --help")
-        root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
+        root, force = root_of(given.get("ledger"), "ledger"), forced(given)
         finished = load_finished(root, given["run"], cache=given.get("cache"))
         if form == "prompt_embeds":
             from scripts.prompt_embeds import write
 
-            print(write(finished, Path(rest[0]).expanduser(), given.get("to")))
+            print(write(finished, place(rest[0]), given.get("to"), force))
             return 0
-        folder = Path(given.get("to") or f"{finished.run.id}-peft").expanduser()
-        worst = export(finished, folder)
-    except (ValueError, OSError) as error:
+        folder = place(given.get("to") or f"{finished.run.id}-peft")
+        worst = export(finished, folder, force)
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     print(
@@ -61,31 +68,32 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def export(finished: Any, folder: Path) -> float:
+def export(finished: Any, folder: Path, force: bool = False) -> float:
     """Write the adapter of a finished run; the largest difference in log-probability from the run itself, as a part of
     the largest log-probability.
 
-    Raises:
-        ValueError: PEFT has no form for it, the one written is not the run's, or the folder holds something else.
-    """
-    from safetensors.torch import save_file
+    Args:
+        force: an adapter that stands in the folder is replaced by this one.
 
+    Raises:
+        ValueError: PEFT has no form for it, or the one written is not the run's.
+        OSError: the folder cannot be written, or something stands there (with `force`: something that is no adapter).
+    """
     from scripts.model_card import card
     from scripts.peft_form import difference, form_of
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / "adapter_config.json").exists():
-        raise ValueError(f"{folder} is there already and is no adapter; give another folder with to=")
+    refuse_taken(folder, force)
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / "adapter_config.json").exists()
+    ):
+        raise FileExistsError(f"{folder}: there already and no adapter, so it stays; give another place with to=")
     form = form_of(finished)
-    made = folder.with_name(folder.name + ".part")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    try:
+    with making(folder) as made:
         form.config.inference_mode = True
         form.config.save_pretrained(str(made))
-        tensors = {name: t.detach().float().cpu().contiguous().clone() for name, t in form.tensors.items()}
-        save_file(tensors, made / "adapter_model.safetensors")
+        _save({name: t.detach().float() for name, t in form.tensors.items()}, made / "adapter_model.safetensors")
         if form.table is not None:
-            save_file({"weight": form.table.cpu().contiguous().clone()}, made / "embed_tokens.safetensors")
+            _save({"weight": form.table}, made / "embed_tokens.safetensors")
         worst = difference(finished, made)
         limit = LIMITS[str(finished.tuned.backbone.dtype).removeprefix("torch.")]
         if not worst <= limit:
@@ -94,12 +102,23 @@ def export(finished: Any, folder: Path) -> float:
                 f"log-probabilities differ by {worst:.2g} of the largest (allowed: {limit:.0e}); nothing was "
                 "written"
             )
-        (made / "README.md").write_text(card(finished, form, worst), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        write_text(made / "README.md", card(finished, form, worst))
     return worst
+
+
+def _save(tensors: dict[str, Any], path: Path) -> None:
+    """Write tensors in safetensors' form.
+
+    Raises:
+        OSError: there is no room for them.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # it tells of the disk in an error of its own
+        raise OSError(f"{path.name}: cannot be written ({error}); name a place on another disk with to=") from None
 
 
 if __name__ == "__main__":

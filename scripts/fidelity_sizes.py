@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 STEPS, Z_LOSS, LENGTH = (1, 10), 1e-4, 20
 
 
@@ -173,6 +176,7 @@ def cue(count: int) -> None:
     print(f"dept on a decoder, sources over 256 tokens (theirs lose the target): {cut} of {count}")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -21,12 +21,14 @@ from backbones.sharded import shard
 from backbones.tuned import Tuned
 from conf.compose import compose, typed
 from methods.pt import PT
+from results.command_line import command
 from runners.measures import peak_memory, reset_peak, resident_memory
 from tasks.encode import Encoded
 
 CPU = torch.device("cpu")
 
 
+@command
 def main(arguments: list[str]) -> int:
     """Prints one line for this process; exit code 2 where it is asked for something else."""
     how = next((word for word in arguments if "=" not in word), "whole")

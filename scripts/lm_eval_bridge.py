@@ -23,6 +23,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command, place  # noqa: E402
+
 OPTIONS = {"run": "id", "to": "folder", "limit": "rows", "ledger": "folder", "cache": "folder"}
 ABSENT = (
     "lm-evaluation-harness is not installed here: pip install -e '.[lm-eval]' brings it (it is needed by nothing else)"
@@ -45,6 +48,7 @@ class Side:
     log_probs: np.ndarray | None = None
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Print the two scores; 2 where there is nothing to compare."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    from results.ledger import default_root
+    from results.ledger import root_of
     from runners.finished import options_of
 
     try:
@@ -61,11 +65,11 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("give run=<run_id>; see --help")
         if find_spec("lm_eval") is None:
             raise ValueError(ABSENT)
-        root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
+        root = root_of(given.get("ledger"), "ledger")
         limit = int(given["limit"]) if "limit" in given else None
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         print("\n".join(compare(root, given["run"], given.get("to"), given.get("cache"), limit)))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -87,7 +91,11 @@ def compare(root: Path, prefix: str, to: str | None, cache: str | None, limit: i
     config, record = _refuse_unranked(run)
     if cache:
         config.cache.root = cache
-    folder = Path(to or f"{run.id}-lm-eval").expanduser()
+    folder = place(to or f"{run.id}-lm-eval")
+    ours = {f"{OURS}.yaml", "adapter"}  # what an earlier call made is made anew
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not ours & set(os.listdir(folder))):
+        raise FileExistsError(f"{folder}: there already, and not made by this command; give another folder with to=")
+    folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = _model(root, run, config, folder)
     rows = rows_of(config, tokenizer, record["primary_split"], limit)
     import lm_eval
@@ -146,13 +154,12 @@ def _model(root: Path, run: Any, config: Any, folder: Path) -> tuple[Any, Any]:
     from scripts.export import export
     from scripts.peft_form import with_table
 
-    folder.mkdir(parents=True, exist_ok=True)
     adapter = folder / "adapter"
     trains = capabilities(config.method).trains
     if trains:
         from runners.finished import load_finished
 
-        export(load_finished(root, run.id, cache=config.cache.root), adapter)
+        export(load_finished(root, run.id, cache=config.cache.root), adapter, force=True)
     plain = load_backbone(config.backbone, dtype=DTYPES[config.runner.precision], cache_root=cache_root(config))
     if not trains:
         return plain.model, plain.tokenizer

@@ -3,7 +3,6 @@ harness's own PIQA or BoolQ."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from results.files import write_lines, write_text
 from tasks.encode import AnswerEncoder, Encoded
 from tasks.examples import Example
 
@@ -115,7 +115,7 @@ def _metric(name: str) -> dict[str, Any]:
 
 def _write(folder: Path, name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     path = folder / f"{name}.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_lines(path, rows)
     changed = {
         "task": name,
         "dataset_path": "json",
@@ -125,4 +125,4 @@ def _write(folder: Path, name: str, settings: dict[str, Any], rows: Sequence[dic
         "validation_split": "validation",
         "test_split": None,
     }
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings | changed, sort_keys=False), encoding="utf-8")
+    write_text(folder / f"{name}.yaml", yaml.safe_dump(settings | changed, sort_keys=False))

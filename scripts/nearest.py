@@ -17,26 +17,30 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 OPTIONS = {"run": "id", "top": "number", "ledger": "folder", "cache": "folder"}
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Print the tokens; 2 where the run has no such prompt."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    from results.ledger import default_root
+    from results.ledger import root_of
     from runners.finished import load_finished, options_of
 
     try:
         given, rest = options_of(list(arguments), OPTIONS)
         if "run" not in given or rest or not given.get("top", "5").isdigit() or given.get("top") == "0":
             raise ValueError("give run=<run_id> and, if wanted, top=<number above 0>; see --help")
-        root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
+        root = root_of(given.get("ledger"), "ledger")
         finished = load_finished(root, given["run"], cache=given.get("cache"))
         print("\n".join(lines(finished, int(given.get("top", "5")))))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

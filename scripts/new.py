@@ -18,11 +18,14 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
+from results.command_line import command  # noqa: E402
+from results.files import refusal, write_text  # noqa: E402
 from scripts.new_method import FORMS, method_texts  # noqa: E402
 from scripts.new_rows import KINDS  # noqa: E402
 from scripts.new_task import task_files  # noqa: E402
@@ -71,14 +74,13 @@ def write(files: Mapping[Path, str]) -> None:
             made += [folder for folder in reversed(path.parents) if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             made.append(path)
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
     except (OSError, UnicodeError) as error:
         for path in reversed(made):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink(missing_ok=True)
-        raise Refused(f"{made[-1] if made else ''}: cannot be written ({error}); nothing was") from None
+            with suppress(OSError):  # what was never made
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        why = refusal(error) if isinstance(error, OSError) else f"{made[-1]}: {error}"
+        raise Refused(f"{why}; nothing was written") from None
 
 
 def new_method(name: str, root: Path, own: Path | None = None, form: str = "offset") -> list[str]:
@@ -157,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 where nothing was written."""
     options = parser().parse_args(arguments)
@@ -167,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
             said = new_method(options.name, root, options.config_dir, options.form)
         else:
             said = new_task(options, root)
-    except (Refused, DataError, OSError) as error:
+    except (Refused, DataError) as error:
         print(f"new.py: {error}", file=sys.stderr)
         return 2
     print("\n".join(said))

@@ -23,6 +23,7 @@ from conf.compose import compose, typed
 from conf.resolve import ConfigError
 from methods import load
 from methods.base import InputMethod
+from results.command_line import command
 
 SHOWN = 40  # tensors that are listed one by one
 VECTORS = 100  # the papers' budget: as many prompt vectors
@@ -104,6 +105,7 @@ def _held_against(method: dict[str, Any], facts: Facts, total: int) -> list[str]
     return said
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Print the report; 2 where the choice is refused."""
     try:

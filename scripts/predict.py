@@ -11,11 +11,13 @@ Several runs on one backbone answer one file together, in the same batches: `run
 column (default: task) names each row's run by its task or its id.
 
     options: run=<ids or their beginnings>  by=<column>  to=<file>  ledger=<folder>  cache=<folder>  device=<cpu|cuda>
+             force=true (a file that is there already is overwritten)
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import string
@@ -27,36 +29,41 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
-OPTIONS = {"run": "id", "by": "column", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda"}
+
+from results.command_line import command, place  # noqa: E402
+from tasks.errors import DataError  # noqa: E402
+
+OPTIONS = {
+    "run": "id", "by": "column", "to": "file", "ledger": "folder", "cache": "folder", "device": "cpu|cuda",
+    "force": "true",
+}  # fmt: skip
 TABLES = (".csv", ".tsv", ".jsonl", ".json")  # forms with named columns
 BATCH = 32
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Print one answer per line; 2 where the run or the lines are wrong."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    from results.ledger import default_root
-    from runners.finished import load_finished, options_of
-    from tasks.reading import read_rows
+    from results.ledger import root_of
+    from runners.finished import forced, load_finished, options_of
 
     try:
         given, files = options_of(list(arguments), OPTIONS)
         if "run" not in given or len(files) > 1:
             raise ValueError("give run=<run_id> and at most one file; see --help")
-        root = Path(given["ledger"]).expanduser() if "ledger" in given else default_root()
-        source = Path(files[0]).expanduser() if files else None
-        rows = None
-        if source is not None and source.name.lower().removesuffix(".gz").endswith(TABLES):
-            rows = read_rows(source)  # before the model: a damaged file is said at once
+        root = root_of(given.get("ledger"), "ledger")
+        source = place(files[0]) if files else None
+        rows, lines = asked(source)  # before the model: a damaged file is said at once
         ids, device, cache = given["run"].split(","), given.get("device", "cpu"), given.get("cache")
         if (len(ids) > 1 or "by" in given) and rows is None:
             raise ValueError(
                 f"several runs answer a file with columns ({', '.join(TABLES)}), one of which names the run"
             )
-        with _output(given.get("to")) as out:
+        with _output(given.get("to"), forced(given)) as out:
             first = load_finished(root, ids[0], device, cache)
             if rows is not None and source is not None and (len(ids) > 1 or "by" in given):
                 from scripts.predict_many import RunsTogether, write_together
@@ -69,25 +76,47 @@ def main(arguments: Sequence[str]) -> int:
             if rows is not None and source is not None:
                 write_table(answerer, rows, source, out)
             else:
-                write_lines(answerer, source, out)
-    except BrokenPipeError:  # whoever read has enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what the interpreter flushes at its end goes there
-        return 0
-    except (ValueError, OSError) as error:
+                write_lines(answerer, lines, out)
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
+def asked(source: Path | None) -> tuple[list[dict[str, Any]] | None, Iterable[str]]:
+    """The rows of a file with columns (else None), and the lines of a text, of the terminal without a file.
+
+    Raises:
+        DataError: there is no such file, it cannot be read whole, or nothing is in it.
+    """
+    from tasks.reading import read_text, some_rows
+
+    if source is None:
+        return None, sys.stdin
+    if source.name.lower().removesuffix(".gz").endswith(TABLES):
+        return some_rows(source), ()
+    if source.suffix == ".parquet":
+        raise DataError(f"{source}: parquet is not answered here; write its rows as one of {', '.join(TABLES)}")
+    lines = list(io.StringIO(read_text(source), newline=None))
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{source}: no line in it; is it the right file?")
+    return None, lines
+
+
 @contextmanager
-def _output(to: str | None) -> Iterator[TextIO]:
-    """Standard output, or a file that is there only when it is whole."""
+def _output(to: str | None, force: bool) -> Iterator[TextIO]:
+    """Standard output, or a file that is there only when it is whole.
+
+    Raises:
+        OSError: it cannot be written, or something stands there.
+    """
     if to is None:
         yield sys.stdout
         return
-    from results.files import replacing
+    from results.files import refuse_taken, replacing
 
-    with replacing(Path(to).expanduser()) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+    refuse_taken(place(to), force)
+    with replacing(place(to)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
         yield handle
 
 
@@ -146,14 +175,11 @@ class AnsweredTable:
         self.writer.writerow({**row, **{name: as_text(value) for name, value in added.items()}})
 
 
-def write_lines(answerer: Answerer, source: Path | None, out: TextIO) -> None:
+def write_lines(answerer: Answerer, lines: Iterable[str], out: TextIO) -> None:
     """One answer a line; at the terminal each as soon as its line is there."""
-    lines: Iterable[str] = sys.stdin
-    if source is not None:
-        lines = source.read_text(encoding="utf-8").split("\n")
-    elif sys.stdin.isatty():
+    if lines is sys.stdin and sys.stdin.isatty():
         print(f"columns: {', '.join(answerer.columns)}; end with Ctrl-D", file=sys.stderr)
-    for text in answerer(lines, BATCH if source is not None else 1):
+    for text in answerer(lines, 1 if lines is sys.stdin else BATCH):
         print(text, file=out, flush=True)
 
 

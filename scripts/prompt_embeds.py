@@ -15,26 +15,28 @@ from backbones.positions import offset_rows
 from tasks.encode import Encoded
 
 
-def write(finished: Any, source: Path, to: str | None) -> str:
+def write(finished: Any, source: Path, to: str | None, force: bool = False) -> str:
     """Lines of JSON, a row and its `prompt_embeds`; says what was written.
 
     Raises:
         ValueError: the run cannot be served so, or a row lacks columns.
     """
-    from results.files import write_text
+    from results.command_line import place
+    from results.files import refuse_taken, write_text
     from scripts.predict import Answerer
-    from tasks.reading import read_rows
+    from tasks.reading import some_rows
 
     refuse(finished)
-    rows, answerer = read_rows(source), Answerer(finished)
+    out = place(to or f"{finished.run.id}-prompt_embeds.jsonl")
+    refuse_taken(out, force)
+    rows, answerer = some_rows(source), Answerer(finished)
     encoded = answerer.encoded([answerer.of_row(row, f"row {i}") for i, row in enumerate(rows, start=1)])
     lines = [
         json.dumps({**row, "prompt_embeds": packed(vectors(finished, example))}, ensure_ascii=False)
         for row, example in zip(rows, encoded, strict=True)
     ]
-    place = Path(to or f"{finished.run.id}-prompt_embeds.jsonl").expanduser()
-    write_text(place, "".join(line + "\n" for line in lines))
-    return f"wrote {place}: {len(lines)} rows of {finished.tuned.backbone.facts.width} wide vectors"
+    write_text(out, "".join(line + "\n" for line in lines))
+    return f"wrote {out}: {len(lines)} rows of {finished.tuned.backbone.facts.width} wide vectors"
 
 
 def refuse(finished: Any) -> None:

@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command, place  # noqa: E402
+from results.files import replacing  # noqa: E402
+
 BINARIES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless",
@@ -69,12 +74,14 @@ def shoot(
             driver.get(f"{report.resolve().as_uri()}#/{view}")
             driver.execute_script("setTheme(arguments[0], false); show(false)", theme)
             time.sleep(0.8)  # charts are drawn when their size is known
-            out.parent.mkdir(parents=True, exist_ok=True)
-            driver.save_screenshot(str(out))
+            picture = driver.get_screenshot_as_png()
         finally:
             driver.quit()
+    with replacing(out) as temporary:
+        temporary.write_bytes(picture)
 
 
+@command
 def main(arguments: list[str]) -> int:
     """Run the command; 0 written, 2 refused."""
     options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
@@ -82,12 +89,16 @@ def main(arguments: list[str]) -> int:
     if len(options) != len(arguments) or not set(options) <= allowed:
         print(__doc__, file=sys.stderr)
         return 2
-    report = Path(options.get("report", ROOT / "results" / "report.html"))
-    reason = missing_browser() or (None if report.exists() else f"{report} is not there: make report")
+    report = place(options.get("report", str(ROOT / "results" / "report.html")))
+    reason = missing_browser() or (None if report.is_file() else f"{report} is not there: make report")
     if reason:
         print(reason, file=sys.stderr)
         return 2
-    out = Path(options.get("out", ROOT / "docs" / "images" / "report.png"))
+    out = place(options.get("out", str(ROOT / "docs" / "images" / "report.png")))
+    wrong = [name for name in ("width", "height") if not options.get(name, "1").isdigit()]
+    if wrong:
+        print(f"{wrong[0]}={options[wrong[0]]}: a number of pixels is wanted", file=sys.stderr)
+        return 2
     size = {name: int(options[name]) for name in ("width", "height") if name in options}
     shoot(report, out, view=options.get("view", ""), theme=options.get("theme", "light"), **size)
     print(f"{out} ({out.stat().st_size / 1e3:.0f} kB)")

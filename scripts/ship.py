@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
+from results.command_line import command  # noqa: E402
 from results.files import write_text  # noqa: E402
 from results.source_code import SHIPPED, engine_files, source_sha256  # noqa: E402
 from scripts.stored_numbers import Entry, differs, entries, verdict  # noqa: E402
@@ -47,6 +48,7 @@ def _write(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+@command
 def main(arguments: list[str]) -> int:
     """0 where all is as stored or was renewed; 1 where a number moved without a version (or, --check, differs)."""
     if {"-h", "--help"} & set(arguments):

@@ -20,6 +20,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
 
+from results.command_line import command, place  # noqa: E402
+from results.files import write_text  # noqa: E402
 from tasks.config import ProtocolConfig, TaskConfig  # noqa: E402
 from tasks.errors import DataError  # noqa: E402
 from tasks.kinds import kind_of  # noqa: E402
@@ -36,6 +38,7 @@ HEAD = """# Sizes of reported splits, made by `python scripts/split_sizes.py dat
 """
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """0 written or equal, 1 what is recorded differs from what is at hand, 2 the arguments are wrong."""
     if {"-h", "--help"} & set(arguments):
@@ -46,9 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     if set(given) != {"data.root"}:
         print(__doc__, file=sys.stderr)
         return 2
-    found = sizes(Path(given["data.root"]))
+    found = sizes(place(given["data.root"]))
     if not check:
-        PLACE.write_text(HEAD + text_of(found), encoding="utf-8")
+        write_text(PLACE, HEAD + text_of(found))
         print(f"wrote {PLACE.name}: {len(found)} tasks")
         return 0
     wrong = differences(found, yaml.safe_load(PLACE.read_text(encoding="utf-8")))

@@ -21,6 +21,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p != str(ROOT / "scripts"))]  # scripts/ names some packages
+
+from results.command_line import command  # noqa: E402
+
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 METHODS = ("pt", "dept", "adept", "accept", "prefix", "apt", "lora")
@@ -39,6 +42,7 @@ class Cell:
     says: str = ""
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Walk; 1 if anything is wrong."""
     if any(argument in ("-h", "--help") for argument in arguments):

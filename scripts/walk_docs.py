@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from results.files import write_text
+
 FILE = Path(__file__).resolve().parents[1] / "docs" / "backbones.md"
 GROUPS = (("pt", "dept", "adept", "accept"), ("prefix", "apt"), ("lora",))
 ORDER = ("llama", "t5", "encoder")
@@ -55,7 +57,7 @@ gradient from every row in every layer. Every method must train as many numbers 
 
 def write(cells: Sequence[Any]) -> None:
     """Write the page."""
-    FILE.write_text(page(cells), encoding="utf-8")
+    write_text(FILE, page(cells))
 
 
 def page(cells: Sequence[Any]) -> str:

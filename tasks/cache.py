@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from results.content import damage, seal
-from results.files import umask
+from results.files import as_umask
 from results.source_code import told_sha256
 from tasks import sources
 from tasks.config import DataConfig, TaskConfig, whole
@@ -74,8 +74,8 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".making-{os.getpid()}-{socket.gethostname()}-", dir=folder.parent))
     try:
         build(scratch)
+        as_umask(scratch)
         seal(scratch)
-        scratch.chmod(0o777 & ~umask())
         os.rename(scratch, folder)
     except OSError:
         if not folder.is_dir():  # else another process was first: its folder holds the same

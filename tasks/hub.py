@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tasks.config import TaskConfig
@@ -55,6 +56,8 @@ def _load(place: Mapping[str, Any]) -> dict[str, Any]:
         builder = "parquet" if str(next(iter(files.values()))[0]).endswith(".parquet") else "json"
         loaded = load_dataset(builder, data_files=files)
     else:
+        if Path(place["id"]).exists():  # datasets would read it in the place of the Hub's
+            raise SourceUnavailable(f"{place['id']} is a folder here; start from another one")
         loaded = load_dataset(place["id"], place.get("config"), revision=revision)
     names = place.get("splits") or {split: split for split in loaded}
     tags = _tag_names(place, revision) if place.get("tag_file") else None

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from results.files import refusal
 from tasks.errors import DataError
 
 Row = dict[str, Any]
@@ -48,9 +49,7 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         DataError: there is no such file, it is damaged, or a row is not of the file's form.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
-    form = form_of(path)
+    form = form_of(_readable(path))
     if form == ".parquet":
         return _parquet(path)
     with _opened(path) as handle:
@@ -61,6 +60,39 @@ def read_rows(path: Path) -> list[Row]:
         if form in (".csv", ".tsv"):
             return _csv(handle, path, tab=form == ".tsv")
         return _conll(handle, path)
+
+
+def some_rows(path: Path) -> list[Row]:
+    """As `read_rows`, where a file without rows is a mistake.
+
+    Raises:
+        DataError: also where there are none.
+    """
+    rows = read_rows(path)
+    if not rows:
+        raise DataError(f"{path}: no rows in it; is it the right file?")
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, plain or gzipped, line ends as they are.
+
+    Raises:
+        DataError: there is no such file, or it is no text in UTF-8.
+    """
+    with _opened(_readable(path)) as handle:
+        return handle.read()
+
+
+def _readable(path: Path) -> Path:
+    """Raises DataError where there is no file that may be read."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, and a file is wanted")
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise DataError(refusal(error)) from None
 
 
 @contextmanager
@@ -79,6 +111,8 @@ def _opened(path: Path) -> Iterator[IO[str]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as UTF-8 ({error.reason}); save it as UTF-8 {_guess(path)}") from None
     except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of gzip
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         raise DataError(f"{path}: cannot be read, damaged or cut short ({error})") from None
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from results.audit.page import page
-from results.files import write_text
+from results.command_line import command, deliver, place
+from results.ledger import root_of
 from results.reference import papers
 
 KEYS = ("paper", "out", "ledger.root")
@@ -23,6 +23,7 @@ KEYS = ("paper", "out", "ledger.root")
 ORDER = ("pt", "ptuning_v2", "apt", "dept", "accept", "adept")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when the page was made, 2 when the arguments are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -40,17 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(said, file=sys.stderr)
         return 2
     chosen = known if "all" in wanted else wanted
-    out = Path(given["out"]) if given.get("out") else None
-    command = "python -m results.audit" + "".join(f" {key}={given[key]}" for key in KEYS if key in given)
-    text = page(chosen, command, given.get("ledger.root"), figures=out is not None)
+    out = place(given["out"]) if given.get("out") else None
+    said = "python -m results.audit" + "".join(f" {key}={given[key]}" for key in KEYS if key in given)
+    ledger = str(root_of(given["ledger.root"])) if given.get("ledger.root") else None
+    text = page(chosen, said, ledger, figures=out is not None)
     if out is None:
-        sys.stdout.write(text)
-        return 0
+        return deliver(text, None)
     from results.audit.figures import draw
 
+    deliver(text, str(out))
     paths = draw(out.parent, chosen)
-    write_text(out, text)
-    print(f"wrote {out} and {', '.join(path.name for path in paths)}")
+    print(f"and beside it {', '.join(path.name for path in paths)}")
     return 0
 
 

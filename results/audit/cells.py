@@ -88,7 +88,7 @@ def error_of(cell: PrintedCell) -> tuple[Range | None, str]:
     if cell.metric in of_nature("proportion"):
         n = items_of(cell)
         unknown = (None, "the number of questions is not on file")
-        return (Range.exact(standard_errors.accuracy(value, n)), "") if n else unknown
+        return (Range.exact(standard_errors.accuracy_floored(value, n)), "") if n else unknown
     if cell.metric in of_nature("correlation"):
         return Range.exact(standard_errors.correlation(value, test.n, rank=cell.metric == "spearman")), ""
     if cell.metric == "matthews":

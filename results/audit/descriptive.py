@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from results.audit.attainable import RUNS, USELESS, Compatible, compatible
 from results.audit.cells import PrintedCell, error_of, items_of
 from results.audit.pairs import NORMAL, smallest_paired
-from results.audit.standard_errors import Range, accuracy_floored
+from results.audit.standard_errors import Range
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def columns_of(cells: Sequence[PrintedCell], own: str | None = None) -> list[Pri
                 median=middle,
                 error=error,
                 paired=smallest_paired(items) if items else None,
-                unpaired=NORMAL * math.sqrt(2.0) * (accuracy_floored(middle / 100.0, items) if items else error.high),
+                unpaired=NORMAL * math.sqrt(2.0) * error.high,
                 differences=tuple(round(x - y, 6) for x in ours[:1] for y in others),
             )
         )

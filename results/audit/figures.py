@@ -27,12 +27,11 @@ FLOOR = 0.01  # points; where a difference of 0.0 is drawn on a logarithmic axis
 
 def draw(out: Path, papers: Sequence[str]) -> list[Path]:
     """Write the figures as PNG into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
     with style.look():
         made = [_differences(), _verdicts(papers)]
         paths = [out / f"{name}.png" for name in NAMES]
         for figure, path in zip(made, paths, strict=True):
-            figure.savefig(path, dpi=110, metadata={"Software": None, "Title": path.stem})
+            style.draw_to(figure, path, dpi=110, metadata={"Software": None, "Title": path.stem})
             style.plt.close(figure)
     return paths
 

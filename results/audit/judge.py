@@ -50,8 +50,6 @@ def compare(a: PrintedCell, b: PrintedCell) -> Judged:
     noise = sum(variance for variance, _ in spreads)
     low = math.sqrt(unpaired(error_a.low, error_b.low) ** 2 + noise)
     floor = _items(a, b)
-    if floor:
-        high = max(high, math.sqrt(_floored(a, b) + noise))
     judged = verdict(d, high, degrees=degrees, n=floor, single=_single(a, b))
     return Judged(a.task, a, b, d, Range(min(low, high), high), degrees, judged, notes=_notes(a, b))
 
@@ -90,11 +88,6 @@ def _with_training(
 
 def _test_degrees(cell: PrintedCell) -> float:
     return float(cell.test.n - 1) if cell.test and cell.test.n > 1 else math.inf
-
-
-def _floored(a: PrintedCell, b: PrintedCell) -> float:
-    """The variance with each accuracy at least one item away from 0 and 1 (there the formula gives certainty)."""
-    return sum(standard_errors.accuracy_floored(c.value / 100.0, items_of(c) or 1) ** 2 for c in (a, b))
 
 
 def _single(a: PrintedCell, b: PrintedCell) -> bool | None:

@@ -44,10 +44,11 @@ and corrections are welcome and stand with each paper.
 ## How to read it
 
 - SE: standard error from the size of the test set, in points. Accuracy and exact match: sqrt(p (1 - p) / n); for a mean
-  of several runs the same, which is conservative. F1 of one class: a range, since the number of positive answers is not
-  printed. Matthews: the delta method with predicted margins taken as gold's. Pearson: Fisher's z, approximate. Token
-  F1: a range between what exact match and the mean allow. A printed spread is added (as standard deviation or standard
-  error where the table does not say which; the larger p is kept), with Satterthwaite's degrees of freedom.
+  of several runs the same, which is conservative; at 0 and at 100 it cannot be estimated (–), and where a difference
+  is tested that of one example off stands for it. F1 of one class: a range, since the number of positive answers
+  is not printed. Matthews: the delta method with predicted margins taken as gold's. Pearson: Fisher's z, approximate.
+  Token F1: a range between what exact match and the mean allow. A printed spread is added (as standard deviation or
+  standard error where the table does not say which; the larger p is kept), with Satterthwaite's degrees of freedom.
 - Smallest difference: what two single runs could show at 5%. Paired at best: six examples, all in one direction (five
   give p = .0625 in the exact McNemar test). Unpaired: 1.96 standard errors of the difference.
 - Verdicts at 5%, two-sided: **R** {R}; **N** {N}
@@ -184,10 +185,11 @@ def _columns(columns: Sequence[PrintedColumn]) -> list[str]:
     lines = [row(head), row(["---", "---", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---:"])]
     for c in columns:
         low, high = c.error.low, c.error.high
+        error = span(low, high) if high > 0 and 0 < c.median < 100 else "–"
         lines.append(
             row(
                 (
-                    c.task, c.metric, f"{c.n:,}", c.size_from, str(c.rows), f"{c.median:.1f}", span(low, high),
+                    c.task, c.metric, f"{c.n:,}", c.size_from, str(c.rows), f"{c.median:.1f}", error,
                     "–" if c.paired is None else f"{100 * c.paired:.2f}", f"{100 * c.unpaired:.1f}",
                     "–" if c.reported is None else f"{c.reported[0]:+.1f} to {c.reported[1]:+.1f}",
                 )

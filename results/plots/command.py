@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from results.archive import with_archive
-from results.ledger import default_root
+from results.command_line import command, place
+from results.ledger import default_root, root_of
 from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
 from results.records import read_runs
@@ -92,12 +93,13 @@ def _worth_drawing(kind: str, panel: Panel) -> bool:
     return any(run.score() is not None for run in panel.trained)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run the command; 0 written, 2 refused (nothing to draw, or a mistake in the command)."""
     try:
         kind, options, filters = parse(arguments)
-        root = Path(options.get("ledger.root") or default_root())
-        out = Path(options.get("out") or default_root().parent / "plots_out")
+        root = root_of(options.get("ledger.root"))
+        out = place(options.get("out") or str(default_root().parent / "plots_out"))
         fixtures = options.get("fixtures", "false") == "true"
         if kind in OF_TABLES:
             return _of_a_table(kind, root, filters, out, fixtures)

@@ -36,6 +36,5 @@ def draw(found: Sequence[Ensemble], out: Path) -> None:
         if len(found) > len(shown):
             caption += f" The first {len(shown)} of {len(found)} configurations; filters choose others."
         style.finish(figure, "", caption)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=130)
+        style.draw_to(figure, out, dpi=130)
         style.plt.close(figure)

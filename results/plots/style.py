@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.files import replacing
+
 INK = "#22262b"
 MUTED = "#687078"
 GRID = "#e4e7ea"
@@ -55,12 +57,21 @@ def finish(figure: Figure, title: str, caption: str) -> None:
 
 def save(figure: Figure, out: Path, name: str, caption: str) -> list[Path]:
     """Write PNG and PDF (caption and run ids in their metadata) and close the figure."""
-    out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"{name}.png", out / f"{name}.pdf"]
-    figure.savefig(paths[0], metadata={"Title": name, "Description": caption})
-    figure.savefig(paths[1], metadata={"Title": name, "Subject": caption, "CreationDate": None})
+    draw_to(figure, paths[0], metadata={"Title": name, "Description": caption})
+    draw_to(figure, paths[1], metadata={"Title": name, "Subject": caption, "CreationDate": None})
     plt.close(figure)
     return paths
+
+
+def draw_to(figure: Figure, path: Path, **options: Any) -> None:
+    """Draw a figure into a file of the form that its name says; half a picture never has the name."""
+    form = path.suffix.removeprefix(".").lower() or "png"
+    if form not in figure.canvas.get_supported_filetypes():
+        forms = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
+        raise OSError(f"{path}: figures are not drawn as .{form}; wanted is one of {forms}")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=form, **options)
 
 
 def provenance(run_ids: list[str], shown: int = 8) -> str:

@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from results.files import write_text
+
 FOLDER = Path(__file__).resolve().parent
 ANCHORS = FOLDER / "anchors"  # single scores outside the papers, against which the harness itself is checked
 UNKNOWN = "unknown"
@@ -243,9 +245,7 @@ def write(reference: Reference, path: Path) -> None:
     ]
     lines += ["entries:" if reference.entries else "entries: []"]
     lines += [line(_written(entry)) for entry in reference.entries]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _written(entry: Entry) -> dict[str, Any]:

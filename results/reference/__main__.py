@@ -13,13 +13,13 @@ point is no fraction. What is left empty is kept as `unknown`. Nothing is added 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from results.command_line import command, place
 from results.reference import (
     ANCHORS,
     FOLDER,
@@ -34,12 +34,15 @@ from results.reference import (
     unit_of,
     write,
 )
+from tasks.errors import DataError
+from tasks.reading import some_rows
 
 NEEDED = ("paper", "table", "backbone", "method", "task", "metric", "value", "source")
 OPTIONAL = ("std", "params", "split", "seeds", "selection", "lineage", "remark", "correction", "unit")
 CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)")  # h:mm:ss or mm:ss
 
 
+@command
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     """0 when all is well, 1 when check finds errors, 2 when the arguments or the file are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -48,7 +51,7 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     if arguments == ["check"]:
         return check(folder)
     if arguments[0] == "add" and len(arguments) == 2:
-        return add(Path(arguments[1]), folder)
+        return add(place(arguments[1]), folder)
     print(__doc__, file=sys.stderr if arguments[0] not in ("-h", "--help") else sys.stdout)
     return 0 if arguments[0] in ("-h", "--help") else 2
 
@@ -91,10 +94,9 @@ def check(folder: Path = FOLDER) -> int:
 def add(path: Path, folder: Path = FOLDER) -> int:
     """Check the rows of a CSV file and add them all, or none."""
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-    except OSError as error:
-        print(f"{path}: cannot be read: {error.strerror}", file=sys.stderr)
+        rows = some_rows(path)
+    except DataError as error:
+        print(error, file=sys.stderr)
         return 2
     said = header_problems(rows)
     new: dict[str, list[Entry]] = {}
@@ -124,8 +126,6 @@ def add(path: Path, folder: Path = FOLDER) -> int:
 
 def header_problems(rows: list[dict[str, str]]) -> list[str]:
     """What is wrong with the columns of a transcription."""
-    if not rows:
-        return ["the file has no rows"]
     columns = set(rows[0])
     said = []
     if set(NEEDED) - columns:

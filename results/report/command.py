@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from results.command_line import command, place
 from results.files import write_text
-from results.ledger import default_root
+from results.ledger import default_root, root_of
 from results.plots.runs import read
 from results.records import Reading
 from results.report import page, payload
@@ -44,6 +45,7 @@ def write(
     return len(runs)
 
 
+@command
 def main(arguments: Sequence[str]) -> int:
     """Run the command; 0 written, 2 a mistake in the command."""
     if any(argument in ("-h", "--help", "help") for argument in arguments):
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.get("fixtures", "false") not in ("true", "false"):
         print(f"fixtures={options['fixtures']}: true or false", file=sys.stderr)
         return 2
-    root = Path(options.get("ledger.root") or default_root())
-    out = Path(options.get("out") or default_root().parent / "report.html")
+    root = root_of(options.get("ledger.root"))
+    out = place(options.get("out") or str(default_root().parent / "report.html"))
     filters = {key: value.split(",") for key, value in pairs.items()}
     count = write(
         root,

@@ -153,7 +153,8 @@ def _columns(runs: Sequence[Seen]) -> dict[str, list[Any]]:
         "fixture": column(lambda run: int(run.is_fixture)),
         "generated": column(lambda run: int(bool(run.record.get("generated")))),
         "packed": column(lambda run: int(run.packed)),
-        "error": field("standard_error"),
+        # records of before hold 0 where every answer is right, or none: that is not known, and no certainty
+        "error": column(lambda run: _round(run.record.get("standard_error")) or None),
         "selected": field("selected_step"),
         "parameters": field("trainable_parameters"),
         "steps": field("steps"),

@@ -24,11 +24,12 @@ by commas.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from results.archive import with_archive
-from results.records import DEFAULT_ROOT, Reading, read_runs
+from results.command_line import command, deliver
+from results.ledger import root_of
+from results.records import Reading, read_runs
 from results.tables.appendix import appendix
 from results.tables.build import Options, fill
 from results.tables.contests import pairs_text
@@ -45,7 +46,7 @@ DEFAULTS: dict[str, str] = {
     "cols": "",
     "format": "markdown",
     "out": "",
-    "ledger.root": str(DEFAULT_ROOT),
+    "ledger.root": "",
     "selection": "validation",
     "margin": "1.0",
     "fixtures": "false",
@@ -58,6 +59,7 @@ APPENDIX = "appendix"
 FLAGS = ("--commands", "--pairs", "--help", "-h")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Print or write the table; 0 when it was made, 2 when the arguments are wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -72,31 +74,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if "--pairs" in flags:
-        return _write("\n".join(pairs_text(layout, reading, options) for layout in layouts), settings["out"])
+        return deliver("\n".join(pairs_text(layout, reading, options) for layout in layouts), settings["out"])
     filled = [fill(layout, reading, options) for layout in layouts]
     tables = [table for _, table in filled]
     for problem in reading.problems:
         print(f"ledger: {problem}", file=sys.stderr)
     if "--commands" in flags:
-        for command in dict.fromkeys(command for table in tables for command in table.commands()):
-            print(command)
+        for line in dict.fromkeys(line for table in tables for line in table.commands()):
+            print(line)
         return 0
     if settings["format"] == APPENDIX:
-        return _write("\n".join(appendix(state, table) for state, table in filled), settings["out"])
+        return deliver("\n".join(appendix(state, table) for state, table in filled), settings["out"])
     text = "\n".join(_text(table, settings) for table in tables)
-    return _write(text, settings["out"])
-
-
-def _write(text: str, out: str) -> int:
-    """Text into a file, or on standard output where none is named."""
-    if not out:
-        sys.stdout.write(text)
-        return 0
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    print(f"wrote {path}")
-    return 0
+    return deliver(text, settings["out"])
 
 
 def parse(arguments: list[str]) -> tuple[dict[str, str], dict[str, Any], list[str]]:
@@ -150,7 +140,7 @@ def _flag(settings: dict[str, str], name: str) -> bool:
 
 def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Reading]:
     """The layouts asked for, and the ledger."""
-    reading = read_runs(settings["ledger.root"])
+    reading = read_runs(root_of(settings["ledger.root"]))
     check_filters(filters, reading.runs)
     paper, table = settings["paper"], settings["table"]
     if paper and (settings["rows"] or settings["cols"]):

@@ -10,6 +10,7 @@ from typing import Any
 
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
+from results.statistics import least_share, proportion_error
 from results.tables import caption, compare, published
 from results.tables.commands import command_for
 from results.tables.layout import ColumnSpec, Layout, RowSpec
@@ -158,16 +159,33 @@ def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) 
 
 
 def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | None, str]:
-    """Spread in points: over seeds where there are several, else binomial for a proportion."""
+    """Spread in points: over seeds where there are several, else binomial for a proportion.
+
+    A standard error of 0 would claim that nothing else could have happened: a footnote says what is known.
+    """
     if len(values) > 1:
         deviation = statistics.stdev(values)
-        if state.layout.spread == "se":
+        if state.layout.spread != "se":
+            return deviation, "sd"
+        if deviation > 0:
             return deviation / math.sqrt(len(values)), "se"
-        return deviation, "sd"
-    if state.layout.spread == "se" and cell.metric in of_nature("proportion") and cell.test_size:
-        share = min(max(values[0] / 100.0, 0.0), 1.0)
-        return 100.0 * math.sqrt(share * (1.0 - share) / cell.test_size), "se"
+        cell.footnotes.append(f"its {len(values)} seeds scored alike: no standard error over seeds can be estimated")
+    elif state.layout.spread == "se" and cell.metric in of_nature("proportion") and cell.test_size:
+        error = proportion_error(values[0] / 100.0, cell.test_size)
+        if error is not None:
+            return 100.0 * error, "se"
+        cell.footnotes.append(_all_alike(values[0], cell.test_size))
     return None, ""
+
+
+def _all_alike(value: float, n: int) -> str:
+    """What is known of a share where every answer, or none, is right (`value` in points)."""
+    least = 100.0 * least_share(n)
+    seen, bound = ("all", f"{least:.1f} or more") if value > 50.0 else ("none", f"{100.0 - least:.1f} or less")
+    return (
+        f"{seen} of {n:,} right: no standard error can be estimated; in the long run {bound} are right (95%, "
+        "one-sided, exact)"
+    )
 
 
 def _status_marks(cell: Cell, found: Sequence[Run], choice: Choice) -> None:

@@ -69,3 +69,23 @@ def test_a_terminal_has_a_bar_for_every_run_and_keeps_its_result(tmp_path: Path)
     for rate in ("0.1", "0.3"):
         assert re.search(rf"lr.prompt={rate}: +\d+%\|.*\d/6 .*loss=", said), said
         assert re.search(rf"run \w+ done accuracy=\S+  lr.prompt={rate}", said), said
+
+
+def test_processes_side_by_side_say_whose_lines_are_whose(tmp_path: Path) -> None:
+    """joblib: a line for every run as it goes, none broken by another's, and its result in the words that vary."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    (tmp_path / "sitecustomize.py").write_text("import runners.progress\nrunners.progress.SECONDS = 0.0\n")
+    grid = [*overrides(tmp_path, "runner.max_steps=6"), "method.lr.prompt=0.1,0.3"]
+    words = [sys.executable, "run.py", "-m", *grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=ROOT,
+        env=environment(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}"),
+    )  # fmt: skip
+    assert done.returncode == 0 and "\r" not in done.stderr, done.stderr
+    lines = done.stderr.splitlines()
+    for run_id in (path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")):
+        own = [line for line in lines if run_id in line]
+        steps = [line for line in own if re.search(r": step \d of 6, loss \d.*, \S+ left$", line)]
+        assert len(steps) == 6, done.stderr
+        assert len([line for line in own if re.match(rf"run {run_id} done accuracy=\S+  lr.prompt=0.[13]$", line)]) == 1
+    assert all("run " in line for line in lines), done.stderr

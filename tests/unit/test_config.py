@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,36 @@ def test_every_option_composes(group: str, tmp_path: Path) -> None:
     for option in groups()[group]:  # backbone=hub asks which model
         resolved = compose([f"{group}={option}", *([f"backbone.path={tmp_path}"] if option == "hub" else [])])
         assert typed(resolved)
+
+
+@pytest.mark.parametrize(
+    "override", ["ledger.root=5", "cache.root=true", "data.root=1e5", "backbone.path=2024", "released.root=0"]
+)
+def test_a_number_is_no_path(override: str) -> None:
+    key, _, value = override.partition("=")
+    (said,) = problems("method=pt", override)
+    assert override in said and "text is wanted" in said and f"{key}=./{value}" in said
+    assert get(compose(["method=pt", f"{key}=./{value}"]), key) == f"./{value}"
+
+
+@pytest.mark.parametrize("override", ["backbone.revision=1e5", "backbone.hub=7", "tracking.project=2024"])
+def test_a_number_is_no_name(override: str) -> None:
+    """`revision: str` would take 1e5 as "100000.0"; the way on that is shown works."""
+    key, _, value = override.partition("=")
+    (said,) = problems("tracking=wandb", override)
+    (way,) = shlex.split(said.partition("quoted it is text: ")[2])
+    assert "text is wanted" in said and get(compose(["tracking=wandb", way]), key) == value
+
+
+def test_numbers_and_names_stay_what_they_are() -> None:
+    chosen = compose(["method=pt", "seed=7", "runner.max_steps=3", "ledger.root=runs", "backbone.revision=null"])
+    assert (chosen["seed"], chosen["ledger"]["root"], chosen["backbone"]["revision"]) == (7, "runs", None)
+
+
+def test_a_folder_is_no_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers would read the folder under the Hub's name."""
+    (tmp_path / "gpt2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("gpt2", "./gpt2", "./not/here", str(tmp_path / "gpt2")):
+        (said,) = problems("method=pt", "backbone=hub", f"backbone.hub={name}")
+        assert f"backbone.path={name}" in said and f"backbone.hub={name}" in said

@@ -25,6 +25,7 @@ ALLOWED = {
         "tasks.families",
         "tasks.sources",
         "results.content",
+        "results.files",
     },
     # rows of local files are read where other people's predictions are matched by content (results.adopt)
     "results": {"results", "conf"}

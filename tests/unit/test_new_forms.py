@@ -102,8 +102,8 @@ def test_a_form_runs_on_the_demos_task_and_keeps_the_promises(tmp_path: Path, fo
         assert check_method.main([str(own / "mine.py")]) == 0
 
 
-def in_yaml(own: Path, old: str, new_text: str) -> None:
-    path = own / "method" / "mine.yaml"
+def in_yaml(own: Path, old: str, new_text: str, name: str = "mine") -> None:
+    path = own / "method" / f"{name}.yaml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new_text, 1))
@@ -157,3 +157,24 @@ def test_an_unknown_form_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         new.main(["method", "mine", "--form", "prompts"])
     assert stopped.value.code == 2 and "by_input" in capsys.readouterr().err
+
+
+def test_check_method_reads_the_yaml_of_a_folder_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its defaults make the method, its capabilities are held against the class, as before a run."""
+    monkeypatch.setenv("SOFT_PROMPT_BENCH_CONFIG", "")
+    own = tmp_path / "own"
+    assert new.main(["method", "mine", "--form", "weights", "--config-dir", str(own)]) == 0
+    (own / "mine.py").rename(own / "elsewhere.py")
+    in_yaml(own, "path: mine.py", "path: elsewhere.py")
+    capsys.readouterr()
+    assert check_method.main([str(own / "elsewhere.py")]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"options     of {own / 'method/mine.yaml'}"
+    assert check_method.main([str(own / "elsewhere.py"), "colour=1"]) == 2
+    assert "method.colour: there is no such key" in capsys.readouterr().err
+    other = tmp_path / "other"
+    assert new.main(["method", "second", "--form", "weights", "--config-dir", str(other)]) == 0
+    in_yaml(other, "capabilities: {}", "capabilities: {packs: true}", "second")
+    assert check_method.main([str(other / "second.py")]) == 2
+    assert "method.capabilities.packs=true, but Second is no methods.base.InputMethod" in capsys.readouterr().err

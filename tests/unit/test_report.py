@@ -150,6 +150,7 @@ def test_errors_of_a_regression_are_the_largest_differences(tmp_path: Path) -> N
 
 def test_an_empty_ledger_gives_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report.html"
+    (tmp_path / "none").mkdir()
     assert command.main([f"out={out}", f"ledger.root={tmp_path / 'none'}"]) == 0
     assert out.read_text().startswith("<!doctype html>")
     assert "make demo" in capsys.readouterr().out

@@ -17,7 +17,9 @@ from results.statistics import (
     expected_best,
     fewest_discordant,
     holm,
+    least_share,
     minimal_detectable_difference,
+    proportion_error,
     student_p,
     t_quantile,
 )
@@ -124,3 +126,16 @@ def test_invalid_answers_count_as_the_protocol_says() -> None:
 def test_a_metric_without_sums_is_none() -> None:
     assert sums_of("spearman", [1.0, 2.0], [1.0, 2.0], kind="regression") is None
     assert sums_of("f1", ["a"], ["z"], ["a", "b"]) is None
+
+
+@pytest.mark.parametrize("n", [1, 28, 56, 300, 1635])
+def test_what_equal_answers_leave_standing_is_the_exact_bound(n: int) -> None:
+    """scipy's Clopper-Pearson interval of n of n; two-sided at 90% its lower end is the one-sided bound at 95%."""
+    exact = stats.binomtest(n, n).proportion_ci(0.90, method="exact")
+    assert least_share(n) == pytest.approx(exact.low, abs=1e-9)
+    assert n < 28 or least_share(n) == pytest.approx(1 - 3 / n, abs=0.1 / n + 0.01)  # the rule of three
+
+
+def test_a_proportion_at_its_edge_has_no_standard_error() -> None:
+    assert proportion_error(0.0, 28) is None and proportion_error(1.0, 28) is None
+    assert proportion_error(0.8, 300) == pytest.approx(np.sqrt(0.8 * 0.2 / 300))

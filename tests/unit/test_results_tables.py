@@ -16,7 +16,7 @@ from results.records import read_runs
 from results.tables.__main__ import main, parse
 from results.tables.build import Options, build
 from results.tables.layout import LayoutError, free, load, papers, tables_of
-from results.tables.model import Table
+from results.tables.model import Cell, Table
 from results.tables.render import CSV_COLUMNS, render
 from tests.unit.results_fixtures import DEMO, demo_ledger, write_run
 
@@ -31,6 +31,12 @@ def ledger(tmp_path: Path) -> Path:
 def demo_table(root: Path) -> Table:
     """The demo's table from a ledger."""
     return build(load("demo"), read_runs(root))
+
+
+def score_of(table: Table, label: str) -> Cell:
+    """The first cell of scores in a row."""
+    key = next(column.key for column in table.columns if column.kind == "score")
+    return next(row for row in table.rows if row.label == label).cells[key]
 
 
 def row_of(table: Table, label: str):
@@ -227,3 +233,26 @@ def test_command_line_without_torch(ledger: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     assert "DePT" in done.stdout
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (1.0, "all of 300 right: no standard error can be estimated; in the long run 99.0 or more are right"),
+        (0.0, "none of 300 right: no standard error can be estimated; in the long run 1.0 or less are right"),
+    ],
+)
+def test_a_score_at_its_edge_claims_no_certainty(score: float, said: str, tmp_path: Path) -> None:
+    """± 0.0 would say that nothing else could have come out; 0.05 ** (1 / 300) is 0.9901."""
+    write_run(tmp_path, "pt", test=score, n=300, config=DEMO)
+    cell = score_of(demo_table(tmp_path), "PT")
+    assert cell.spread is None and any(note.startswith(said) for note in cell.footnotes)
+    text = render(demo_table(tmp_path), "markdown")
+    assert "± 0.0" not in text and said in text
+
+
+def test_seeds_that_score_alike_claim_no_certainty(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_run(tmp_path, "pt", seed=seed, test=0.85, n=300, config=DEMO)
+    cell = score_of(demo_table(tmp_path), "PT")
+    assert cell.spread is None and any("its 3 seeds scored alike" in note for note in cell.footnotes)

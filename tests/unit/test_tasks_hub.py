@@ -115,3 +115,13 @@ def test_splits_are_renamed_and_absent_ones_left_out(monkeypatch: pytest.MonkeyP
     Hub(monkeypatch, {"a/b": rows(t=["x"])})
     splits, *_ = load_hub(task(id="a/b", splits={"train": "train", "validation": "test", "test": "hidden"}))
     assert set(splits) == {"train", "validation"}
+
+
+def test_a_folder_of_that_name_is_not_read_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """datasets would take ./super_glue for the Hub's."""
+    hub = Hub(monkeypatch, {"super_glue": rows(text=["x"], label=[1])})
+    (tmp_path / "super_glue").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceUnavailable, match="super_glue is a folder here"):
+        load_hub(task(id="super_glue", revision="main"))
+    assert [asked[0] for asked in hub.asked] == ["commit of"]

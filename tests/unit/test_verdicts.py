@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -31,12 +29,12 @@ def test_constant_predictions_are_told() -> None:
     [(0.9, ["ok", "ok"]), (0.62, ["warning", "ok"]), (0.52, ["warning", "warning"])],
 )
 def test_learning_is_more_than_a_standard_error_above_both_baselines(value: float, expected: list[str]) -> None:
-    found = levels(learned(value, 0.05, 0.6, 0.5, "accuracy"))
+    found = levels(learned(value, 0.05, 0.6, 0.5, "accuracy", 100))
     assert [found["above_majority"], found["above_untrained"]] == expected
 
 
 def test_a_baseline_that_is_not_known_is_not_judged() -> None:
-    assert learned(0.9, 0.05, None, None, "accuracy") == []
+    assert learned(0.9, 0.05, None, None, "accuracy", 100) == []
 
 
 def test_invalid_answers_and_truncated_rows_say_how_many_and_from_what() -> None:
@@ -74,4 +72,17 @@ def test_standard_errors() -> None:
 
     assert standard_error(rows, "f1", never, 0.5, sums) == pytest.approx(0.25, abs=0.05)
     assert standard_error(rows, "f1", share, 0.4, sums) == pytest.approx(0.25, abs=0.05)  # not these sums' score
-    assert math.isnan(standard_error(rows[:1], "accuracy", share, 1.0))
+    assert standard_error(rows[:1], "accuracy", share, 1.0) is None
+
+
+@pytest.mark.parametrize(("metric", "answers"), [("accuracy", "1111"), ("accuracy", "0000"), ("f1", "1111")])
+def test_a_score_of_which_no_other_was_seen_has_no_standard_error(metric: str, answers: str) -> None:
+    rows = predictions(answers)
+    value = answers.count("1") / len(answers)
+    assert standard_error(rows, metric, lambda some: {metric: value}, value) is None
+
+
+@pytest.mark.parametrize(("base", "level"), [(0.99, "warning"), (0.98, "ok")])
+def test_where_no_error_is_known_more_than_one_example_is_asked_for(base: float, level: str) -> None:
+    (found,) = learned(1.0, None, base, None, "accuracy", 100)
+    assert found["level"] == level and "cannot be estimated" in found["message"]

@@ -15,9 +15,13 @@ async function runView(id) {
   ];
 }
 
+function standardError(run) {
+  if (!missing(run.error)) return ` ± ${points(run.error, 1)} (se)`;
+  return run.score === 1 || run.score === 0 ? " (all answers alike: no standard error can be estimated)" : "";
+}
 function facts(run) {
   const rows = [
-    [`${metricName(run.primary_metric)} on ${run.primary_split}`, points(run.score, 2) + (missing(run.error) ? "" : ` ± ${points(run.error, 1)} (se)`)], ["validation", points(run.validation, 2)], ["untrained", points(run.untrained, 2)],
+    [`${metricName(run.primary_metric)} on ${run.primary_split}`, points(run.score, 2) + standardError(run)], ["validation", points(run.validation, 2)], ["untrained", points(run.untrained, 2)],
     ["backbone", run.backbone], ["protocol", run.protocol], ["seed", String(run.seed ?? "–")], ["steps", `${run.steps ?? "–"}${missing(run.selected) ? "" : ` (kept: ${run.selected})`}`], ["trainable", missing(run.parameters) ? "–" : run.parameters.toLocaleString("en")],
     ["training", missing(run.train_speed) ? "–" : `${plain(run.train_speed, 3)} ex/s`], ["evaluation", missing(run.eval_speed) ? "–" : `${plain(run.eval_speed, 3)} ex/s`], ["peak memory", bytes(run.memory)], ["time", duration(run.seconds)],
   ];
