@@ -68,7 +68,7 @@ def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
     found: dict[str, dict[Any, Run]] = {}
     for run in runs:
         if run.done:
-            found.setdefault(run.configuration, {}).setdefault(run.get("seed"), run)
+            found.setdefault(run.configuration, {}).setdefault(run.draw, run)
     return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from results.files import read_lines
 from results.identity import choices_that_count
 from results.ledger import Broken, Ledger, default_root
+from results.setting import setting_of
 from results.sound import fault, one_line, sound_history, sound_line
 
 DEFAULT_ROOT = default_root()
@@ -191,16 +192,34 @@ class Run:
         return min(rows, limit) if isinstance(limit, int) else rows
 
     @cached_property
+    def counted(self) -> dict[str, Any]:
+        """Dotted key -> value of the choices that name the run (results.identity)."""
+        return choices_that_count(self.config)
+
+    @cached_property
     def configuration(self) -> str:
         """All that names the run (results.identity) but its seed, and what data and backbone were seen to be.
 
         Thus a value that came later at its neutral setting parts no seeds, and an edited method or other data do.
+        What is no run of ours has more that names it: whose predictions they are, which run was scored elsewhere.
         """
-        counted = {key: value for key, value in choices_that_count(self.config).items() if key != "seed"}
+        counted = {key: value for key, value in self.counted.items() if key != "seed"}
         names = [str(self.record.get(k)) for k in ("method", "task", "backbone", "protocol")]
         behind = self.record.get("identity") or {}
         observed = [self.data_content, self.backbone_content]
-        return "|".join(names) + json.dumps([counted, behind, observed], sort_keys=True, default=str)
+        beside = [lookup(self.record, "adopted.source"), lookup(self.record, "transfer.identity")]
+        return "|".join(names) + json.dumps([counted, behind, observed, beside], sort_keys=True, default=str)
+
+    @cached_property
+    def setting(self) -> dict[str, Any]:
+        """What the score was measured under: all that names the run but what its method is tuned by."""
+        return setting_of(self)
+
+    @property
+    def draw(self) -> Any:
+        """What tells the run from others of its configuration: its seed; without one each run is a draw of its own."""
+        seed = self.record.get("seed")
+        return self.id if seed is None else seed
 
     @property
     def drawn(self) -> bool:

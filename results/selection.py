@@ -73,7 +73,7 @@ def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
     repeated: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if run.done:
-            first = groups[run.configuration].setdefault(run.get("seed"), run)
+            first = groups[run.configuration].setdefault(run.draw, run)
             if first is not run and first.score(metric=metric) != run.score(metric=metric):
                 repeated[run.configuration].append(run)
     made = []

@@ -34,6 +34,8 @@ from tasks.kinds import kind_of
 from tasks.task import data_revision
 from tasks.templates import label_words, styled
 
+ANEW = ("runner.test_rows", "runner.validation_rows", "runner.max_source_length", "runner.eval_batch_size")
+
 
 def score_on(root: Path, finished: Finished, task: str, changes: list[str], cache: str | None = None) -> Outcome:
     """Score a finished run of the ledger at `root` on a task, or find that it was.
@@ -70,6 +72,9 @@ def target_of(finished: Finished, task: str, changes: list[str]) -> dict[str, An
     wrong = [text for text in changes if text.split("=")[0].split(".")[0] not in known]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}: of a finished run only {', '.join(known)} can be given anew")
+    trained = [text for text in changes if text.split("=")[0].split(".")[0] == "runner" and _key(text) not in ANEW]
+    if trained:  # the record would hold a choice that nothing was made with
+        raise ValueError(f"{', '.join(trained)}: the run was trained so; of its runner only {', '.join(ANEW)} can be")
     kept = [f"task={task}", f"protocol={protocol.name}", f"backbone={own['backbone']['name']}", "method=none"]
     asked = compose([*kept, *changes])
     resolved = deepcopy(own)
@@ -87,6 +92,10 @@ def target_of(finished: Finished, task: str, changes: list[str]) -> dict[str, An
     if rows:  # a method with a row per position reads no more than it was trained for
         resolved["runner"]["max_source_length"] = min(length, int(rows))
     return resolved
+
+
+def _key(text: str) -> str:
+    return text.split("=")[0].lstrip("+")
 
 
 def fitted(config: Config, task: TaskConfig) -> dict[str, Any]:
@@ -137,7 +146,12 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
     found, below = evaluator(split), evaluator.ceiling(split)
     cut = truncation(name, split.encoded.cut_from.tolist(), len(split.examples), capped_length(config))
     metric = metric_of(config.task, config.protocol, "report")
-    transfer = {"from": finished.config.task.name, "to": config.task.name, "run": finished.run.id}
+    transfer = {
+        "from": finished.config.task.name,
+        "to": config.task.name,
+        "run": finished.run.id,
+        "identity": finished.record.get("identity") or {},  # of what it was trained on: seeds of two are no seeds
+    }
     words = label_words(config.task, config.protocol)
     said = f"scored with the tensors of run {finished.run.id}, trained on {transfer['from']}"
     said += f"; answers with {', '.join(words)}" if words else ""

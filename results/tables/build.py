@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from results import setting
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
 from results.statistics import least_share, proportion_error
-from results.tables import caption, compare, published
+from results.tables import caption, compare, derived, published
 from results.tables.commands import command_for
 from results.tables.layout import ColumnSpec, Layout, RowSpec
 from results.tables.model import Cell, Column, Row, Table
@@ -56,11 +57,11 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
     for index, row in enumerate(table.rows):
         for column in layout.columns:
             if column.of:
-                row.cells[column.key] = _average_cell(state, index, column, row)
+                row.cells[column.key] = derived.average_cell(state, index, column, row)
             elif column.kind == "parameters":
-                row.cells[column.key] = _parameter_cell(state, index)
+                row.cells[column.key] = derived.parameter_cell(state, index)
             elif column.kind == "size":
-                row.cells[column.key] = _size_cell(state, index)
+                row.cells[column.key] = derived.size_cell(state, index)
     published.published_averages(state, table)
     compare.mark_best(state, table)
     table.caption = caption.sentences(state, table)
@@ -83,7 +84,7 @@ def candidates(state: State, row: RowSpec, column: ColumnSpec) -> list[Run]:
         return []
     where = row.taking(column)
     method, task = (_plain(where.get(name)) for name in ("method", "task"))
-    return [run for run in state.buckets.get((method, task), ()) if matches(run, where)]
+    return [run for run in state.buckets.get((method, task), ()) if row.takes(run, column)]
 
 
 def _plain(wanted: Any) -> str | None:
@@ -94,7 +95,7 @@ def _plain(wanted: Any) -> str | None:
 def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     """A cell of scores (or of a measured speed, time or memory)."""
     found = candidates(state, row, column)
-    choice = _of_one_content(found) or choose(found, state.options.selection, column.metric)
+    choice = _of_one_setting(found, column.metric) or choose(found, state.options.selection, column.metric)
     runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
@@ -103,7 +104,7 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     runs = [run for run in runs if not (measured and run.packed)]
     if runs:
         first = runs[0]
-        cell.metric = column.metric or first.primary_metric
+        cell.metric = MEASURES[column.kind][0] if measured else column.metric or first.primary_metric
         cell.backbone, cell.task = str(first.get("backbone")), str(first.get("task"))
         cell.test_size = first.size()
         cell.run_ids = [run.id for run in runs]
@@ -113,7 +114,9 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         _lost(cell, runs, column.metric, row.value == "untrained")
     if values:
         cell.value = sum(values) / len(values)
-        cell.n = len(choice.trials) if row.value == "median" else len(runs) if row.one_number else len(values)
+        cell.n = 0 if row.value == "median" else len(runs) if row.one_number else len(values)
+        if row.value == "median":
+            cell.footnotes.append(f"the median of {len(choice.trials)} trials")
         cell.spread, cell.spread_kind = (None, "") if row.one_number else _spread(state, cell, values)
     sources = dict.fromkeys(str(lookup(run.record, "adopted.source")) for run in runs if run.record.get("adopted"))
     cell.footnotes += [
@@ -129,12 +132,24 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     return filled
 
 
-def _of_one_content(found: Sequence[Run]) -> Choice | None:
-    """Runs on several contents of the data, or of one model of the Hub, are no trials of each other: which one is
-    meant, nobody has said."""
+def _of_one_setting(found: Sequence[Run], metric: str | None) -> Choice | None:
+    """Runs on several contents of the data, rows, versions or metrics are no trials of each other: which is meant,
+    nobody has said. None where they differ in what is tuned alone."""
     done = [run for run in found if run.done]
-    if len({run.get("task") for run in done}) > 1:
+    differing = setting.conflicts(done) if len({run.configuration for run in done}) > 1 else {}
+    names = {run.primary_metric for run in done}
+    if metric is None and len(names) > 1:
+        differing["reported metric"] = sorted(names)
+    if not differing:
         return None
+    problem = _of_one_content(done) if len({run.get("task") for run in done}) == 1 else ""
+    said = setting.told(differing)
+    problem = problem or f"its runs differ in what is not tuned: {said}; filter to one, or make it a row"
+    return Choice((), "none", problem=problem)
+
+
+def _of_one_content(done: Sequence[Run]) -> str:
+    """Which contents of the data, or of one model of the Hub, the runs of a cell saw, where they are several."""
     seen: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for run in done:
         for what, key, content in (
@@ -146,9 +161,8 @@ def _of_one_content(found: Sequence[Run]) -> Choice | None:
     for (what, key), contents in seen.items():
         if len(contents) > 1:
             which = ", ".join(sorted(set(contents.values())))
-            problem = f"its runs saw {len(contents)} contents of {what} ({which}): filter by {key}=, or move some away"
-            return Choice((), "none", problem=problem)
-    return None
+            return f"its runs saw {len(contents)} contents of {what} ({which}): filter by {key}=, or move some away"
+    return ""
 
 
 def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) -> None:
@@ -226,68 +240,3 @@ def _provenance(runs: Sequence[Run]) -> str:
     versions = runs[0].record.get("versions") or {}
     said = ", ".join(f"{name} {value}" for name, value in sorted(versions.items())) if versions else ""
     return f"runs {', '.join(run.id for run in runs)}" + (f"; {said}" if said else "")
-
-
-def _average_cell(state: State, index: int, column: ColumnSpec, row: Row) -> Cell:
-    """The mean of other columns; incomplete where one is missing, never a mean of what happens to be there."""
-    tasks = [[row.cells[k] for k in ((key,) if isinstance(key, str) else key)] for key in column.of]
-    parts = [part for task in tasks for part in task]
-    cell = Cell(metric="mean", task=column.label, backbone=next((p.backbone for p in parts if p.backbone), ""))
-    cell.run_ids = [run_id for part in parts if part.value is not None for run_id in part.run_ids]
-    means = [
-        sum(part.value or 0.0 for part in task) / len(task)
-        for task in tasks
-        if all(part.value is not None for part in task)
-    ]
-    if means and len(means) == len(tasks):
-        cell.value = sum(means) / len(means)
-        cell.n = min(part.n for part in parts)
-    else:
-        run_here = any(part.text != "–" for part in parts)
-        cell.text = f"{len(means)}/{len(tasks)}" if means else "missing" if run_here else "–"
-    return cell
-
-
-def _parameter_cell(state: State, index: int) -> Cell:
-    """Trainable parameters of a row's runs (a range where tasks or trials differ); of answers together those of all."""
-    counts: set[Any] = set()
-    heads = set()
-    for (row_index, _), filled in state.filled.items():
-        if row_index == index and filled.runs:
-            for run in filled.runs:
-                counts.add(_trained_in(filled, run))
-                heads.add(run.record.get("head_parameters") or 0)
-    known = sorted(count for count in counts if isinstance(count, int))
-    if not known:
-        return Cell(text="–")
-    cell = Cell(value=float(known[0]), text="")
-    if known[0] != known[-1]:
-        cell.text = f"{known[0]:,}–{known[-1]:,}"
-        cell.value = None
-    if heads - {0}:
-        cell.footnotes.append(
-            "a head of " + ", ".join(f"{h:,}" for h in sorted(heads - {0})) + " parameters is counted apart"
-        )
-    return cell
-
-
-def _size_cell(state: State, index: int) -> Cell:
-    """Number of examples behind the row's scores."""
-    sizes = {
-        filled.cell.test_size
-        for (row_index, _), filled in state.filled.items()
-        if row_index == index and filled.cell.test_size
-    }
-    if not sizes:
-        return Cell(text="–")
-    low, high = min(sizes), max(sizes)
-    return Cell(value=float(low)) if low == high else Cell(text=f"{low:,}–{high:,}")
-
-
-def _trained_in(filled: Filled, run: Run) -> int | None:
-    """The parameters that a run's row trains: none before training, all seeds' where they answer together."""
-    if filled.row.value == "untrained":
-        return 0
-    count: int | None = run.record.get("trainable_parameters")
-    together = len(filled.runs) if filled.row.value in ("vote", "soft") else 1
-    return count * together if isinstance(count, int) else count

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
+from results import setting
 from results.equivalence import largest_spread
 from results.records import UNTRAINED
 from results.tables import cautions, tested
 from results.tables.layout import SETTINGS
 from results.tables.model import Cell, Table
 from results.tables.pieces import points
-from results.tables.state import State
+from results.tables.state import Filled, State
 
 MEASURED = ("rate", "eval_rate", "bytes", "seconds")
-# metrics whose standard error from one run is that of a proportion
+# where and how runs are computed: no part of their ids, but of what they take
+PACE = {
+    "versions.device": "devices", "processes": "numbers of processes", "runner.threads": "numbers of threads",
+    "runner.micro_batch": "micro-batches", "runner.eval_batch_size": "batches of evaluation",
+    "runner.sharding": "sharding", "runner.compile": "compiling",
+}  # fmt: skip
 
 
 def sentences(state: State, table: Table) -> list[str]:
@@ -21,6 +29,7 @@ def sentences(state: State, table: Table) -> list[str]:
     said += [
         _spread(state, table),
         *_facets(state),
+        *_settings(state),
         *_checkpoints(state),
         *_trials(state),
         *cautions.sentences(state),
@@ -69,11 +78,13 @@ def _facets(state: State) -> list[str]:
             plain.append(f"{name.split('.')[-1].replace('_', ' ')} {values[0]}")
         elif len(values) > 1 and name not in state.declared:
             said.append(f"Mixed {name}: {', '.join(values)}; these rows are not comparable with each other.")
-    if any(filled.column.kind in MEASURED for filled in state.filled.values()):
-        devices = {str(run.get("versions.device")) for filled in state.filled.values() for run in filled.runs}
-        if len(devices) > 1:
-            said.append(f"Mixed devices: {', '.join(sorted(devices))}; speeds and memory are not comparable.")
-        plain += [f"device {device}" for device in devices if len(devices) == 1]
+    measured = [run for filled in state.filled.values() if filled.column.kind in MEASURED for run in filled.runs]
+    for name, label in PACE.items():
+        values = sorted({str(run.get(name)) for run in measured})
+        if len(values) > 1:
+            said.append(f"Mixed {label}: {', '.join(values)}; speeds and memory are not comparable.")
+        elif label == "devices":
+            plain += [f"device {value}" for value in values]
     lineages = {
         str(run.get("backbone.lineage"))
         for filled in state.filled.values()
@@ -83,6 +94,26 @@ def _facets(state: State) -> list[str]:
     if lineages:
         plain.append("lineage " + "; ".join(sorted(lineages)))
     return (["Runs: " + ", ".join(plain) + "."] if plain else []) + said
+
+
+def _settings(state: State) -> list[str]:
+    """What the cells of a column differ in although no method is tuned by it, but for what the layout's rows name."""
+    found: dict[str, set[str]] = {}
+    columns: dict[str, list[Filled]] = defaultdict(list)
+    for filled in state.filled.values():
+        if filled.column.kind == "score" and filled.runs and filled.cell.value is not None:
+            columns[filled.column.key].append(filled)
+    for cells in columns.values():
+        differing = setting.between([filled.runs[0] for filled in cells])
+        names = sorted({filled.cell.metric for filled in cells})
+        differing |= {"metric": names} if len(names) > 1 else {}
+        for key, values in setting.condensed(differing).items():
+            if key not in state.declared and key not in SETTINGS:
+                found.setdefault(key, set()).update(values)
+    if not found:
+        return []
+    said = setting.told({key: sorted(values) for key, values in found.items()})
+    return [f"Not the same in all rows of a column: {said}."]
 
 
 def _checkpoints(state: State) -> list[str]:

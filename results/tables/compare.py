@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 
 from results.statistics import holm
-from results.tables.evidence import OTHER_DATA, OTHER_ROWS, OTHER_WEIGHTS, Evidence, evidence
+from results.tables.evidence import Evidence, Measure, evidence, measure
 from results.tables.layout import ColumnSpec
 from results.tables.model import Table
 from results.tables.state import Filled, State
@@ -78,7 +79,7 @@ def _difference(one: list[Piece], other: list[Piece], others: list[list[Piece]])
     if any(len(row) != len(one) for row in (other, *others)):
         return None
     for place, (a, b) in enumerate(zip(one, other, strict=True)):
-        if a.evidence.sample is None or b.evidence.sample is None or not a.evidence.comparable(b.evidence):
+        if a.evidence.sample is None or b.evidence.sample is None or a.evidence.unlike(b.evidence):
             return None
         further = [sample for row in others if (sample := row[place].evidence.sample) is not None]
         groups[a.variable].append(Term(a.weight, a.evidence.sample, b.evidence.sample, usual_variance(further)))
@@ -142,20 +143,40 @@ def column_tests(state: State, table: Table, column: ColumnSpec) -> ColumnTests:
         if reason:
             tests.reasons[row] = reason
     usable = [row for row in made if row not in tests.reasons]
-    if usable:  # examples are those of the best cell
-        best = max(usable, key=lambda row: table.rows[row].cells[column.key].value or 0.0)
-        for row in usable:
-            if [piece.evidence.ids for piece in made[row]] != [piece.evidence.ids for piece in made[best]]:
-                tests.reasons[row] = OTHER_ROWS
-            elif not all(a.evidence.same_data(b.evidence) for a, b in zip(made[row], made[best], strict=True)):
-                tests.reasons[row] = OTHER_DATA
-            elif not all(a.evidence.same_weights(b.evidence) for a, b in zip(made[row], made[best], strict=True)):
-                tests.reasons[row] = OTHER_WEIGHTS
+    values = {row: table.rows[row].cells[column.key].value or 0.0 for row in usable}
+    tests.reasons |= _apart({row: made[row] for row in usable}, values)
     usable = [row for row in usable if row not in tests.reasons]
     tests.pairs = hold({row: made[row] for row in usable})
     samples = [piece.evidence.sample for row in usable for piece in made[row]]
     tests.seeds = tuple(sorted({len(s.scores) for s in samples if s is not None and s.trained}))
     return tests
+
+
+def _apart(rows: Mapping[int, list[Piece]], values: Mapping[int, float]) -> dict[int, str]:
+    """The rows that are no answer to the question that most rows of a column answer, with the reason.
+
+    Of two questions that as many rows answer it is that of the higher cell.
+    """
+    asked = {row: tuple((p.evidence.measure, p.evidence.ids) for p in found) for row, found in rows.items()}
+    counts = Counter(asked.values())
+    if len(counts) < 2:
+        return {}
+    middle = rows[max(rows, key=lambda row: (counts[asked[row]], values[row]))]
+    found = {
+        row: next((why for a, b in zip(mine, middle, strict=True) if (why := a.evidence.unlike(b.evidence))), "")
+        for row, mine in rows.items()
+    }
+    return {row: why for row, why in found.items() if why}
+
+
+def alike(state: State, column: ColumnSpec, rows: Iterable[int]) -> bool:
+    """Whether the cells of a column answer one question, as far as records tell."""
+    keys = [key for group in column.of for key in ((group,) if isinstance(group, str) else group)] or [column.key]
+    for key in keys:
+        seen: list[Measure] = [measure(state.filled[row, key]) for row in rows]
+        if any(one.unlike(seen[0]) for one in seen[1:]):
+            return False
+    return True
 
 
 def mark_best(state: State, table: Table) -> None:
@@ -171,14 +192,19 @@ def mark_best(state: State, table: Table) -> None:
         scored = {i: cell for i, cell in cells.items() if cell.value is not None}
         if len(scored) < 2:
             continue
-        best = max(scored, key=lambda row: scored[row].value or 0.0)
+        top = max(cell.value or 0.0 for cell in scored.values())
+        tied = [row for row, cell in scored.items() if math.isclose(cell.value or 0.0, top, abs_tol=1e-9)]
         if not state.options.significance:
-            scored[best].best = True
+            state.tests[column.key] = ColumnTests()
+            if alike(state, column, scored):
+                for row in tied:
+                    scored[row].best = True
             continue
         tests = state.tests[column.key] = column_tests(state, table, column)
         for row, reason in tests.reasons.items():
             scored[row].footnotes.append(UNTESTED + reason)
-        if best in tests.reasons:
+        best = next((row for row in tied if row not in tests.reasons), None)
+        if best is None:
             continue
         for row, cell in scored.items():
             cell.best = tests.as_good(row, best)

@@ -18,37 +18,73 @@ ONE_RUN = "one trained run (another seed could give another score)"
 ONE_UNTRAINED = "untrained, of one seed (another one could draw another prompt)"
 NO_PREDICTIONS = "no predictions are kept"
 ONE_NUMBER = "one number of a whole grid, or of several seeds together"
-OTHER_METRIC = "its predictions do not give the recorded score, or the metric is no sum over examples"
-OTHER_ROWS = "scored on other rows than the best cell"
-OTHER_DATA = "trained and scored on other contents of the data than the best cell"
-OTHER_WEIGHTS = "made with other files of the backbone than the best cell: its branch on the Hub has moved"
+NO_SUMS = "its predictions do not give the recorded score, or the metric is no sum over examples"
+# why a cell is not held against the others of its column
+OTHER_TASK = "of another task than the cells that are compared"
+OTHER_METRIC = "scored by another metric than the cells that are compared"
+OTHER_SPLIT = "scored on another split than the cells that are compared"
+OTHER_ROWS = "scored on other rows than the cells that are compared"
+OTHER_DATA = "trained and scored on other contents of the data than the cells that are compared"
+OTHER_WEIGHTS = (
+    "made with other files of the backbone than the cells that are compared: its branch on the Hub has moved"
+)
+
+
+REASONS = {"task": OTHER_TASK, "metric": OTHER_METRIC, "split": OTHER_SPLIT, "rows": OTHER_ROWS}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a cell's score is a measurement of: cells of two measures are two questions, whatever column they are in.
+
+    `data` is the observed hash of the data that its runs saw, where records have one; `weights` has those of backbones
+    of the Hub, by name (several backbones in a table are several rows).
+    """
+
+    task: str = ""
+    metric: str = ""
+    split: str = ""
+    rows: int | None = None
+    data: str = ""
+    weights: frozenset[tuple[str, str]] = frozenset()
+
+    def unlike(self, other: Measure) -> str:
+        """Why two cells are no answers to one question; empty where they are."""
+        for name, reason in REASONS.items():
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs and mine is not None and theirs is not None:
+                return reason
+        if self.data and other.data and self.data != other.data:
+            return OTHER_DATA
+        known = dict(other.weights)
+        alike = all(known.get(name, content) == content for name, content in self.weights)
+        return "" if alike else OTHER_WEIGHTS
+
+
+def measure(filled: Filled) -> Measure:
+    """What a cell measures, from its records."""
+    if not filled.runs:
+        return Measure()
+    first = filled.runs[0]
+    task = first.get("transfer.to") or first.get("task")  # of a scoring elsewhere: where it was scored
+    metric = filled.column.metric or first.primary_metric
+    data = sorted({str(value) for run in filled.runs if (value := run.data_content)})
+    weights = {(str(run.get("backbone")), run.backbone_content) for run in filled.runs if run.backbone_content}
+    return Measure(str(task), metric, first.primary_split, first.size(), ", ".join(data), frozenset(weights))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why.
-
-    `data` is the observed hash of the data that its runs saw, where records have one; `weights` has those of backbones
-    of the Hub, by name.
-    """
+    """A cell's sample and the ids of the examples that it is made of; without a sample, `reason` says why."""
 
     reason: str = ""
     ids: tuple[str, ...] = ()
     sample: Sample | None = None
-    data: str = ""
-    weights: frozenset[tuple[str, str]] = frozenset()
+    measure: Measure = Measure()
 
-    def comparable(self, other: Evidence) -> bool:
-        """Whether both cells answered the same examples (equal ids of data that changed are others) on one backbone."""
-        return self.ids == other.ids and self.same_data(other) and self.same_weights(other)
-
-    def same_data(self, other: Evidence) -> bool:
-        return not self.data or not other.data or self.data == other.data
-
-    def same_weights(self, other: Evidence) -> bool:
-        """Whether a backbone that both have was one model; several backbones in a table are several rows."""
-        theirs = dict(other.weights)
-        return all(theirs.get(name, content) == content for name, content in self.weights)
+    def unlike(self, other: Evidence) -> str:
+        """Why two cells cannot be held against each other: equal ids of another split or other data are other rows."""
+        return self.measure.unlike(other.measure) or ("" if self.ids == other.ids else OTHER_ROWS)
 
 
 def evidence(state: State, filled: Filled) -> Evidence:
@@ -82,18 +118,16 @@ def _read(filled: Filled) -> Evidence:
         ids, groups = names, groups_of_rows(rows)
         sums = run_sums(run, filled.column.metric or run.primary_metric, rows, groups, untrained)
         if sums is None:
-            return Evidence(OTHER_METRIC)
+            return Evidence(NO_SUMS)
         found.append(sums)
         seen.append([row.get("prediction") for row in rows])
     varies = any(run.trained for run in filled.runs)
-    if untrained and all(answers == seen[0] for answers in seen):  # nothing is drawn: its seeds are one run
+    if (untrained or not varies) and all(answers == seen[0] for answers in seen):  # nothing is drawn: one run
         found, varies = found[:1], False
     clusters = groups if len(set(groups)) < len(groups) else None
     informs = not untrained and not any(run.drawn for run in filled.runs)
-    seen_data = {str(value) for run in filled.runs if (value := run.data_content)}
-    weights = frozenset((str(run.get("backbone")), run.backbone_content) for run in filled.runs if run.backbone_content)
     made = replace(sample(found, clusters, varies), informs=informs)
-    return Evidence("", ids, made, ", ".join(sorted(seen_data)), weights)
+    return Evidence("", ids, made, replace(measure(filled), rows=None))  # the ids say which rows
 
 
 def groups_of_rows(rows: Sequence[dict[str, Any]]) -> list[str]:

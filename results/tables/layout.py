@@ -90,8 +90,15 @@ class RowSpec:
         return [name for names in given for name in (names if isinstance(names, list | tuple) else [names])]
 
     def taking(self, column: ColumnSpec) -> dict[str, Any]:
-        """What a run must have to stand in the cell of this row and a column."""
+        """What the runs of the cell of this row and a column have, as a command would ask for them."""
         return {**self.where, **self.cells.get(column.key, {}), **column.where}
+
+    def takes(self, run: Run, column: ColumnSpec) -> bool:
+        """Whether a run stands in the cell: it has what the row asks for and what the column asks for.
+
+        Where both ask for one key they have to agree; neither's heading may stand over another one's runs.
+        """
+        return all(matches(run, where) for where in (self.where, self.cells.get(column.key, {}), column.where))
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ class Layout:
     def holds(self, run: Run) -> bool:
         """Whether a run stands in some cell of scores or measurements, chosen or not."""
         return matches(run, self.where) and any(
-            matches(run, row.taking(column))
+            row.takes(run, column)
             for row in self.rows
             if row.where
             for column in self.columns

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from results.records import Run, matches
 from results.tables.layout import FACETS, Layout, RowSpec
@@ -19,11 +20,20 @@ def with_medians(layout: Layout) -> Layout:
     return replace(layout, rows=tuple(rows))
 
 
+def _pinned(where: Mapping[str, Any]) -> set[str]:
+    """The keys of which one value is asked for: several, or any (`*`, `!x`), part the runs as if nothing were asked."""
+    return {name for name, wanted in where.items() if not isinstance(wanted, list | tuple) and not _open(wanted)}
+
+
+def _open(wanted: Any) -> bool:
+    return isinstance(wanted, str) and wanted.startswith(("*", "!"))
+
+
 def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
     """Split rows whose runs differ in a facet that must not be averaged over, and name the difference."""
-    fixed = set(layout.where)
+    fixed = _pinned(layout.where)
     for column in layout.columns:
-        fixed |= set(column.where)
+        fixed |= _pinned(column.where)
     if "transfer.to" in fixed:  # a scoring elsewhere is known by its two tasks
         fixed.add("task")
     out: list[RowSpec] = []
@@ -34,7 +44,8 @@ def expand(layout: Layout, runs: Sequence[Run]) -> Layout:
         method = row.where.get("method")
         mine = [run for run in runs if run.get("method") == method] if isinstance(method, str) else runs
         mine = [run for run in mine if matches(run, layout.where) and matches(run, row.where)]
-        free_facets = [name for name in FACETS if name not in fixed and name not in row.where]
+        declared = _pinned(row.where) | ({"method"} & set(row.where))  # a row may be of several methods, if it says so
+        free_facets = [name for name in FACETS if name not in fixed | declared]
         combinations = dict.fromkeys(tuple(run.get(name) for name in free_facets) for run in mine)
         if len(combinations) <= 1:
             out.append(row)

@@ -22,12 +22,13 @@ COLUMNS_NAMED = 4
 
 def sentences(state: State, table: Table) -> list[str]:
     """What bold means, the columns without it, and the difference that could have been seen."""
-    if not state.options.significance:
-        best = any(cell.best for row in table.rows for cell in row.cells.values())
-        return ["Bold: the highest of its column; nothing was tested."] if best else []
     names = {column.key: column.label for column in table.columns}
     bold = {c.key for c in table.columns if any(row.cells[c.key].best for row in table.rows if c.key in row.cells)}
     without = [names[key] for key in state.tests if key not in bold]
+    if not state.options.significance:
+        highest = ["Bold: the highest of its column; nothing was tested."] if bold else []
+        unlike = f"No bold in {', '.join(without)}: its cells are of several tasks, metrics, splits or rows."
+        return highest + ([unlike] if without else [])
     said = []
     if bold:
         counts = sorted({len(state.tests[key].pairs) for key in bold})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from results.ensembles import TOGETHER, together_at
 from results.tables.state import Filled
 
@@ -19,7 +21,9 @@ def measured_in(filled: Filled) -> list[float]:
     if len(alone) < len(filled.runs):
         filled.cell.footnotes.append("packed runs are left out of efficiency: they shared their passes")
     name, scale = MEASURES[filled.column.kind]
-    return [run.record[name] * scale for run in alone if isinstance(run.record.get(name), int | float)]
+    # what a run took is of the run as a whole: step 0 has none of it, nor has a grid's median or seeds together
+    taken = [run.record.get(name) for run in alone if filled.row.value == "score"]
+    return [value * scale for value in taken if isinstance(value, int | float) and math.isfinite(value)]
 
 
 def values_of(filled: Filled) -> list[float]:
