@@ -34,7 +34,7 @@ from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
-from results.tables.evidence import OTHER_METRIC, groups_of_rows, run_sums, sums_for
+from results.tables.evidence import NO_SUMS, groups_of_rows, run_sums, sums_for
 from results.tables.layout import LayoutError, check_filters
 from tasks.kinds import KINDS
 
@@ -179,11 +179,11 @@ def score_together(runs: Sequence[Run], answers: Mapping[str, str], rows: Rows, 
     for run in runs:
         own = run.predictions()
         if run_sums(run, name, own, groups_of_rows(own)) is None:
-            raise NotAlike(f"{name}: {OTHER_METRIC}")
+            raise NotAlike(f"{name}: {NO_SUMS}")
     made = [{**row, "prediction": answers[example]} for example, row in rows.items()]
     found = sums_for(first, name, made, groups_of_rows(made))
     if found is None:
-        raise NotAlike(f"{name}: {OTHER_METRIC}")
+        raise NotAlike(f"{name}: {NO_SUMS}")
     return float(found.value(found.terms.sum(0)))
 
 
