@@ -22,7 +22,7 @@ from backbones.base import Backbone
 from backbones.batch import Batch, among, answers, pad
 from backbones.config import BackboneConfig
 from backbones.joint import each
-from backbones.log_probs import all_ended, cut, edge_log_probs, sum_candidates, summed_losses
+from backbones.log_probs import all_ended, edge_log_probs, sum_candidates, summed_losses, taken
 from backbones.masks import FOLLOWING, laid_out
 from backbones.own import body_of, own_head
 from backbones.positions import causal_visibility, offset_rows, positions_of
@@ -58,6 +58,12 @@ class Llama(Backbone):
     def body(self) -> Any:
         """The part of the model that makes hidden states."""
         return self._owner._modules[self._body]
+
+    def train(self, mode: bool = True) -> Llama:
+        # a prompt may stay as it is while what it passes through is trained (hooks on layers, biases)
+        self.prompt_states.forget()
+        super().train(mode)
+        return self
 
     def collate(self, examples: Sequence[Any], *, candidates: bool = False) -> Batch:
         sources = [e.source for e in examples]
@@ -118,8 +124,7 @@ class Llama(Backbone):
         return sum_candidates(scores, batch.choices_mask, batch.places)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
-        tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
-        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+        return taken(self.decode(batch, inputs, max_new_tokens), self.eos_ids, batch.examples)
 
     def decode(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Greedy decoding step by step: logits (B, V) and the tokens taken (B,); ends where every row has ended."""

@@ -6,12 +6,14 @@ token and no others, a slice of them at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from backbones.errors import NoNumber
 
 Head = Callable[[Tensor], Tensor]  # (N, d) -> (N, V)
 POSITIONS_AT_ONCE = 512
@@ -96,6 +98,31 @@ def sum_candidates(scores: Tensor, mask: Tensor, places: Tensor) -> Tensor:
 def all_ended(ended: Tensor, count: int) -> bool:
     """Whether every answer has its EOS after `count` tokens; off the CPU it is asked now and then, for asking waits."""
     return (ended.device.type == "cpu" or count % ASKED_EVERY == 0) and bool(ended.all())
+
+
+def taken(steps: Iterable[tuple[Tensor, Tensor]], eos: set[int], rows: Sequence[str]) -> list[list[int]]:
+    """Each row's decoded tokens before its first EOS; the device is asked once.
+
+    Args:
+        steps: logits (B, V) and tokens (B,) of each step.
+        eos: what ends an answer.
+        rows: ids, for a message.
+
+    Raises:
+        NoNumber: the logits that a row's tokens were taken from are none.
+    """
+    made = [torch.stack([step, (~sound(logits, step)).to(step)], 1) for logits, step in steps]
+    tokens = torch.stack(made, 2).tolist()
+    answers = [cut(row, eos) for row, _ in tokens]
+    wrong = [name for name, one, (_, bad) in zip(rows, answers, tokens, strict=True) if any(bad[: len(one) + 1])]
+    if wrong:
+        raise NoNumber(wrong, len(rows))
+    return answers
+
+
+def sound(logits: Tensor, step: Tensor) -> Tensor:
+    """Whether each row's largest logit is a number, (B,): where one is NaN, that one is found to be the largest."""
+    return logits.gather(1, step[:, None])[:, 0].isfinite()
 
 
 def cut(tokens: list[int], eos: set[int]) -> list[int]:

@@ -30,6 +30,10 @@ class PromptStates:
         self._prompts: tuple[Tensor, Tensor] | None = None  # those whose keys and values are kept, with their masks
         self._states: KeysValues = []
 
+    def forget(self) -> None:
+        """Make them anew for the next forward."""
+        self._prompts, self._states = None, []
+
     def of(self, prompts: Prompts, batch: int) -> KeysValues:
         """Keys and values of K prompts, per layer (K, kv_heads, m, head_dim).
 

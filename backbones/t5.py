@@ -18,7 +18,7 @@ from backbones.base import Backbone
 from backbones.batch import Batch, among, answers, pad, sent
 from backbones.config import BackboneConfig
 from backbones.joint import Joint, each
-from backbones.log_probs import all_ended, cut, edge_log_probs, sum_candidates, summed_losses
+from backbones.log_probs import all_ended, edge_log_probs, sum_candidates, summed_losses, taken
 from backbones.own import own_head
 from methods.base import InputMethod
 
@@ -138,8 +138,7 @@ class T5(Backbone):
         return scores.index_copy(0, places, found).view(following.shape)
 
     def generate(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> list[list[int]]:
-        tokens = [step for _, step in self.decode(batch, inputs, max_new_tokens)]
-        return [cut(row, self.eos_ids) for row in torch.stack(tokens, 1).tolist()]
+        return taken(self.decode(batch, inputs, max_new_tokens), self.eos_ids, batch.examples)
 
     def decode(self, batch: Batch, inputs: InputMethod, max_new_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Greedy decoding step by step: logits (B, V) and the tokens taken (B,); ends where every row has ended."""

@@ -125,6 +125,7 @@ class Tuned(nn.Module):
                 parameter.copy_(state[name])
         if self.method is not None:
             self.method.restored()
+        self.train(self.training)  # what was kept of the old ones for an evaluation is made anew
 
     def _kept(self) -> dict[str, Tensor]:
         """The trained tensors, and those of the method that are drawn or found and then stay (its buffers)."""

@@ -38,20 +38,20 @@ class Parts:
     tuned: Tuned
 
 
-def assemble(config: Config, device: torch.device, data: TaskData, splits: dict[str, Split] | None = None) -> Parts:
-    """Load the backbone, build the method, put it on, encode the splits (or take those of a run on the same rows)."""
+def assemble(config: Config, device: torch.device, data: TaskData) -> Parts:
+    """Load the backbone, build the method, put it on, encode the splits."""
     backbone = held_backbone(config, device)
     as_written(backbone)
-    splits = splits or encode_splits(config, data, backbone.tokenizer)
+    splits = encode_splits(config, data, backbone.tokenizer)
     try:
         method = build_method(config, backbone) if capabilities(config.method).trains else None
     except ValueError as error:
         raise Refused(str(error)) from error
     backbone.backbone_dropout = config.runner.backbone_dropout
-    for module in (backbone.model, backbone.head):
-        if isinstance(module, torch.nn.Module):
-            set_hidden_dropout(module, config.runner.hidden_dropout)
     try:
+        for module in (backbone.model, backbone.head):
+            if isinstance(module, torch.nn.Module):
+                set_hidden_dropout(module, config.runner.hidden_dropout)
         if config.runner.gradient_checkpointing != backbone.checkpointing:  # a kept backbone has the last run's
             backbone.gradient_checkpointing(config.runner.gradient_checkpointing)
         tuned = Tuned(backbone, method)

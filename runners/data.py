@@ -75,9 +75,18 @@ def shuffle_labels(config: Config, data: TaskData) -> None:
 
 
 def room_for_source(config: Config) -> int | None:
-    """Tokens of a source that fit behind the prompt where a protocol cuts [prompt; source] to a length as a whole."""
-    whole = config.protocol.whole_length
-    return whole - int(config.method.get("prompt_length") or 0) if whole else None
+    """Tokens of a source that fit behind the prompt where a protocol cuts [prompt; source] to a length as a whole.
+
+    Raises:
+        Refused: there is no room behind the prompt.
+    """
+    whole, prompt = config.protocol.whole_length, int(config.method.get("prompt_length") or 0)
+    if whole and prompt >= whole:
+        raise Refused(
+            f"method.prompt_length={prompt}: protocol {config.protocol.name} cuts prompt and source together to "
+            f"protocol.whole_length={whole} tokens, which leaves none for the source"
+        )
+    return whole - prompt if whole else None
 
 
 def ends_answers(config: Config) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from backbones.batch import Batch
+from backbones.errors import NoNumber
 from runners.ahead import Ahead, collated
 from runners.config import RunnerConfig
 from runners.progress import bar
@@ -101,6 +102,19 @@ def per_unit(scores: torch.Tensor, examples: Sequence[Example], unit: str | None
     for row, example in enumerate(examples):
         lengths[row, : len(example.choices)] = torch.tensor([max(1, len(text)) for text in example.choices])
     return scores / lengths
+
+
+def refuse_unsound(sound: Sequence[bool], examples: Sequence[Example]) -> None:
+    """Refuse answers that were taken from no numbers: the largest of some NaN is whichever stands first.
+
+    Args:
+        sound: of each example, whether what it is answered by is a number.
+
+    Raises:
+        NoNumber: of some it is none.
+    """
+    if not all(sound):
+        raise NoNumber([e.id for e, one in zip(examples, sound, strict=True) if not one], len(examples))
 
 
 class Evaluator:
@@ -226,12 +240,17 @@ class Evaluator:
         if self.how == "rank":
             return self._chosen(per_unit(self.tuned.rank(batch).cpu(), examples, self.protocol.rank_per), examples)
         if self.how == "classify":
-            logits = self.tuned.classify(batch)
+            logits = self.tuned.classify(batch).cpu()
             if self.kind.numbers:
+                refuse_unsound(logits.isfinite().all(-1).tolist(), examples)
                 return [Answer(value) for value in logits[:, 0].float().tolist()]
             return self._chosen(logits, examples)
         if self.how == "tag":
-            return [Answer(t) for t in self._tags(self.tuned.tag(batch).argmax(-1).tolist(), examples, encoded)]
+            logits = self.tuned.tag(batch)
+            best = torch.where(logits.isfinite().all(-1), logits.argmax(-1), -1).tolist()
+            starts = [[row[start] for start in ids.word_starts] for row, ids in zip(best, encoded, strict=True)]
+            refuse_unsound([min(row, default=0) >= 0 for row in starts], examples)
+            return [Answer(tags) for tags in self._tags(starts, examples)]
         tokens = self.tuned.generate(batch, self.max_new_tokens(encoded))
         texts = [self._decoded(ids) for ids in tokens]
         return [Answer(parse_answer(self.task, e, text)) for e, text in zip(examples, texts, strict=True)]
@@ -239,6 +258,8 @@ class Evaluator:
     def _chosen(self, scores: torch.Tensor, examples: Sequence[Example]) -> list[Answer]:
         """The best candidate of every row of (B, C), with the normalised log-probability of each; -inf is none."""
         scores = scores.cpu()  # the one look at the device of a batch
+        top = scores.max(-1).values  # NaN where one is
+        refuse_unsound(top.isfinite().tolist(), examples)
         best, logs = scores.argmax(-1).tolist(), scores.float().log_softmax(-1).tolist()
         found = []
         for example, index, row in zip(examples, best, logs, strict=True):
@@ -259,14 +280,10 @@ class Evaluator:
         # the author code's limit counts the decoder's start token
         return min(limit, self.protocol.answer_length - 1) if self.protocol.answer_length else limit
 
-    def _tags(self, best: list[list[int]], examples: Sequence[Example], encoded: Sequence[Encoded]) -> list[list[str]]:
+    def _tags(self, best: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[list[str]]:
         """Tag names per word; a word that truncation dropped is tagged O, so that its entities count as missed."""
         names = self.tuned.tag_names
-        found = []
-        for row, example, ids in zip(best, examples, encoded, strict=True):
-            tags = [names[row[start]] for start in ids.word_starts]
-            found.append(tags + ["O"] * (len(example.words) - len(tags)))
-        return found
+        return [word_tags(e, [names[tag] for tag in row]) for e, row in zip(examples, best, strict=True)]
 
     def _invalid(self, split: Split, predictions: Sequence[Prediction]) -> float | None:
         """Share of generated answers outside the label set; None where there is no such set."""

@@ -95,6 +95,7 @@ class Execution:
                 say(f"runner.sharding={self.runner.sharding}: one process holds every layer whole")
             self.workers.jointly(lambda: hold_backbone(self.config, self.workers.device))
         parts = self.workers.jointly(lambda: assemble(self.config, self.workers.device, data))
+        self.workers.jointly(self.record.as_named)
         self._seen_alike(parts)
         if parts.tuned.backbone.shards is not None:
             self.record["sharding"] = f"{self.runner.sharding} over {self.workers.count} processes"
@@ -146,7 +147,9 @@ class Execution:
 
         Raises:
             DataError: a split that the run needs is not there.
+            Refused: they are not those that the run was named by.
         """
+        self.record.as_named(data.report["revision"])
         self.record["data"] = data.report
         self.record["verdicts"] += guard_rails.of_data(self.config, data.report, self.workers.main)
         self.select_split, self.report_split = data.report["select_split"], data.report["report_split"]
@@ -174,7 +177,7 @@ class Execution:
         """
         main = self.workers.main
         self.record["verdicts"] += guard_rails.of_lengths(self.config, parts.splits, self.report_split, main)
-        wanted = {self.select_split: self.select_metric} | {self.report_split: self.report_metric}
+        wanted = [(self.select_split, self.select_metric), (self.report_split, self.report_metric)]
         self.record["ceiling"] = guard_rails.ceilings(self.config, evaluator, parts.splits, wanted)
         self.record["verdicts"] += [ceiling(role, metrics) for role, metrics in self.record["ceiling"].items()]
 

@@ -5,7 +5,7 @@ Each one is a function in runners/verdicts.py and becomes a line of the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backbones.config import Facts
@@ -15,7 +15,7 @@ from conf.schema import Config
 from methods import load as methods
 from results.released import compared
 from runners.baselines import majority_predictions
-from runners.data import capped_length
+from runners.data import capped_length, room_for_source
 from runners.errors import Refused
 from runners.evaluate import Evaluation, Evaluator, Split
 from runners.progress import say
@@ -56,7 +56,8 @@ def of_data(config: Config, report: Mapping[str, Any], aloud: bool) -> list[Verd
 
 def of_lengths(config: Config, splits: Mapping[str, Split], reported: str, aloud: bool) -> list[Verdict]:
     """What the length limit cuts: of the reported split always, of others where it is much."""
-    limit, kept = capped_length(config), []
+    whole, kept = capped_length(config), []
+    limit = min(whole, room_for_source(config) or whole)
     for role, split in splits.items():
         found = truncation(role, split.encoded.cut_from.tolist(), len(split.examples), limit)
         if role == reported or found["level"] == "warning":
@@ -67,21 +68,21 @@ def of_lengths(config: Config, splits: Mapping[str, Split], reported: str, aloud
 
 
 def ceilings(
-    config: Config, evaluator: Evaluator, splits: Mapping[str, Split], wanted: Mapping[str, str]
+    config: Config, evaluator: Evaluator, splits: Mapping[str, Split], wanted: Sequence[tuple[str, str]]
 ) -> dict[str, dict[str, float]]:
     """Split -> what a perfect answer scores in it, where that is below 1.
 
     Args:
-        wanted: split -> the metric that is read there.
+        wanted: splits, each with a metric that is read there.
 
     Raises:
         Refused: the metric that selects or is reported cannot be above 0 on this gold.
     """
-    below = {role: evaluator.ceiling(splits[role]) for role in wanted if role in splits}
-    for role, metrics in below.items():
-        if metrics.get(wanted[role], 1) <= 0:
+    below = {role: evaluator.ceiling(splits[role]) for role in dict(wanted) if role in splits}
+    for role, metric in wanted:
+        if below.get(role, {}).get(metric, 1) <= 0:
             raise Refused(
-                f"{config.task.name}: a perfect answer scores {wanted[role]} 0 on the {role} split "
+                f"{config.task.name}: a perfect answer scores {metric} 0 on the {role} split "
                 f"({len(splits[role].examples)} rows): its gold is all of one value, or none of it comes "
                 "through the tokenizer and the answer's limit; use more rows (runner.*_rows), another metric "
                 "(task.report_metric.default) or protocol.label_words=digits"
@@ -95,7 +96,8 @@ def error_of(config: Config, record: Mapping[str, Any], reported: Evaluation) ->
     rows = reported.predictions
     columns = [r.prediction for r in rows], [r.reference for r in rows]
     words = label_words(task, protocol) or task.labels
-    sums = sums_of(metric, *columns, words, task.kind, protocol.invalid_output, mean_of=task.mean_of)
+    groups = [r.group or r.id for r in rows]
+    sums = sums_of(metric, *columns, words, task.kind, protocol.invalid_output, groups, task.mean_of)
     return standard_error(rows, metric, lambda drawn: score(task, protocol, drawn), _value(record), sums)
 
 

@@ -31,12 +31,13 @@ class Member(Execution):
     data: Any
     outcome: Outcome | None = None
 
-    def load(self, parts_of: Callable[[Member], tuple[Any, dict[str, Split] | None]]) -> None:
+    def load(self, data_of: Callable[[Member], Any]) -> None:
         """Data (those of another member with the same rows, where there is one), method, counts."""
-        self.record.write()
-        self.data, splits = parts_of(self)
+        self.record.begin()
+        self.data = data_of(self)
         self._take(self.data)
-        self.parts = assemble(self.config, self.workers.device, self.data, splits)
+        self.parts = assemble(self.config, self.workers.device, self.data)
+        self.record.as_named()
         self._refuse_unnamed_draws()
         self.single = Evaluator(self.parts.tuned, self.config.task, self.config.protocol, self.runner, self.workers)
         self._count(self.parts)
@@ -64,10 +65,6 @@ class Member(Execution):
         self.session = self._open(self.parts, evaluate)
         self.mirror = tracker(self.config.tracking, self.run.id, self.resolved, cache_root(self.config), True)
         self.record.write()
-
-    def splits(self) -> dict[str, Split] | None:
-        """Its encoded rows, once they are there."""
-        return self.parts.splits if hasattr(self, "parts") else None
 
     def checkpoint(self) -> None:
         self.session.save([rng_state()])
@@ -104,29 +101,21 @@ class _Answering:
 
 
 class SharedData:
-    """Rows and token ids, loaded once for members that differ in nothing that touches them."""
+    """Rows, loaded once for members that differ in nothing that draws or words them.
+
+    Token ids are each member's own: what they hang on (a protocol may cut [prompt; source] to a length as one) is told
+    by their key, by which splits are scored together.
+    """
 
     def __init__(self) -> None:
-        self.loaded: list[tuple[str, Any, Member]] = []
+        self.loaded: dict[str, Any] = {}
 
-    def __call__(self, member: Member) -> tuple[Any, dict[str, Split] | None]:
+    def __call__(self, member: Member) -> Any:
         config = member.config
-        key = repr((config.task, config.protocol, config.data, config.fidelity, config.control))
-        for known, data, owner in self.loaded:
-            if known == key and owner.config.seed == config.seed:
-                return data, owner.splits()
-        data = load_data(config)
-        if not self.loaded:
-            for note in data.report.get("notes", []):
-                say(note)
-        for known, other, owner in self.loaded:
-            if known == key and _same_rows(data, other):
-                return data, owner.splits()
-        self.loaded.append((key, data, member))
-        return data, None
-
-
-def _same_rows(one: Any, other: Any) -> bool:
-    return one.splits.keys() == other.splits.keys() and all(
-        list(one.splits[role]) == list(other.splits[role]) for role in one.splits
-    )
+        key = repr((config.task, config.protocol, config.data, config.fidelity, config.control, config.seed))
+        if key not in self.loaded:
+            self.loaded[key] = load_data(config)
+            if len(self.loaded) == 1:
+                for note in self.loaded[key].report.get("notes", []):
+                    say(note)
+        return self.loaded[key]

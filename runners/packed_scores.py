@@ -35,9 +35,9 @@ class PackEvaluator(Evaluator):
             splits: member's index -> the split to score.
         """
         found: dict[int, Evaluation] = {}
-        by_split: dict[int, list[int]] = {}
+        by_split: dict[str | int, list[int]] = {}
         for member, split in splits.items():
-            by_split.setdefault(id(split.encoded), []).append(member)
+            by_split.setdefault(split.encoded.key or id(split.encoded), []).append(member)
         for members in by_split.values():
             found |= self._scored(splits[members[0]], members)
         return found

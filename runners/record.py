@@ -72,9 +72,8 @@ class RunRecord(dict[str, Any]):
         Raises:
             Refused: a file that counts has changed since.
         """
+        self.as_named()
         counted = self["identity"]
-        if id_of(self.resolved, counted["data"], counted["contents"]) != self.run.id:
-            raise Refused(f"a file that counts in the id {self.run.id} has changed since it was named; start again")
         if counted["contents"].get("source"):
             names = sorted(counted["contents"]["source"])
             more = f" and {len(names) - 4} more files" if len(names) > 4 else ""
@@ -82,6 +81,25 @@ class RunRecord(dict[str, Any]):
         path = self.run / "record.json"
         self._before = path.read_bytes() if self.workers.main and path.exists() else None
         self.workers.jointly(self.write)
+
+    def as_named(self, revision: str | None = None) -> None:
+        """Hold what lies behind the configuration against the run's name: when it begins, and once all was read.
+
+        Args:
+            revision: of the data that were read.
+
+        Raises:
+            Refused: a file that counts, or the data, have changed since.
+        """
+        counted = self["identity"]
+        named = id_of(self.resolved, counted["data"], counted["contents"]) == self.run.id
+        if not named or contents(self.resolved) != counted["contents"]:
+            raise Refused(f"a file that counts in the id {self.run.id} has changed since it was named; start again")
+        if revision is not None and revision != counted["data"]:
+            raise Refused(
+                f"the data have changed since run {self.run.id} was named ({counted['data']} then, {revision} now); "
+                "start again"
+            )
 
     def write(self) -> None:
         """As it stands."""

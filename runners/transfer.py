@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from conf.compose import compose, typed_record
 from conf.paths import cache_root
 from conf.schema import Config
@@ -116,12 +118,44 @@ def fitted(config: Config, task: TaskConfig) -> dict[str, Any]:
     if family not in task.families:
         raise ValueError(f"task={task.name} is not for {family} backbones")
     made = asdict(task)
-    style = config.protocol.label_words
-    if kind.closed and style != "digits":
-        words = styled(source.label_words, style, "label words", source)
-        if isinstance(words, list):  # equal places mean equal classes: duplicate for equivalent
-            made["label_words"] = {**task.label_words, style: list(words)}
+    if not kind.closed:
+        return made
+    places, style = classes_of(source, task), config.protocol.label_words
+    digits = style == "digits" and style not in source.label_words
+    own = [str(i) for i in range(len(places))] if digits else styled(source.label_words, style, "label words", source)
+    if isinstance(own, list) and not (digits and places == sorted(places)):
+        made["label_words"] = {**task.label_words, style: [own[place] for place in places]}
     return made
+
+
+def classes_of(source: TaskConfig, task: TaskConfig) -> list[int]:
+    """Of each label of `task`, the class of `source` that it is: the one of its name; where none of the names is shared
+    (duplicate, equivalent), the one in its place.
+
+    Raises:
+        ValueError: some names are shared and others are not, and a shared one stands in another place.
+    """
+    theirs, ours = source.labels, task.labels
+    if set(theirs) == set(ours):
+        return [theirs.index(label) for label in ours]
+    moved = [label for label in ours if label in theirs and theirs.index(label) != ours.index(label)]
+    if moved:
+        raise ValueError(
+            f"task={task.name} and the run's {source.name}: the labels {', '.join(ours)} and {', '.join(theirs)} share "
+            f"{', '.join(moved)}, at other places, so that it is not known which of the others mean the same"
+        )
+    return list(range(len(ours)))
+
+
+def answer_in_order_of(finished: Finished, task: TaskConfig) -> None:
+    """Bring the outputs of a task head to the order of the target's labels."""
+    head: Any = finished.tuned.backbone.head
+    if head is None or not kind_of(task).closed:
+        return
+    places = classes_of(finished.config.task, task)
+    with torch.no_grad():
+        for parameter in (head.output.weight, head.output.bias):
+            parameter.copy_(parameter[places])
 
 
 def identity(finished: Finished, resolved: dict[str, Any], revision: str) -> str:
@@ -142,6 +176,7 @@ def _score(finished: Finished, config: Config, resolved: dict[str, Any]) -> dict
     split = encode_splits(config, data, finished.tuned.backbone.tokenizer)[name]
     device = str(finished.tuned.backbone.device)
     workers = Workers(RunnerConfig(device=device))
+    answer_in_order_of(finished, config.task)
     evaluator = Evaluator(finished.tuned, config.task, config.protocol, config.runner, workers)
     found, below = evaluator(split), evaluator.ceiling(split)
     cut = truncation(name, split.encoded.cut_from.tolist(), len(split.examples), capped_length(config))

@@ -54,8 +54,8 @@ def _spread_of(
     sums: Sums | None,
 ) -> float:
     n = len(predictions)
-    if metric in of_nature("proportion"):
-        return proportion_error(value, n) or 0.0
+    if metric in of_nature("proportion"):  # of rows, or of groups of them: what the sums count
+        return proportion_error(value, n if sums is None else int(sums.terms[:, -1].sum())) or 0.0
     rng = np.random.default_rng(0)
     if sums is not None and math.isclose(float(sums.value(sums.terms.sum(0))), value, abs_tol=1e-6):
         drawn = rng.multinomial(n, [1 / n] * n, size=RESAMPLES).astype(float)

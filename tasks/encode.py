@@ -184,27 +184,45 @@ def _text_batch(
 ) -> list[Encoded]:
     """Text-to-text examples of T5 and LLaMA."""
     sources = _ids(plain, [e.source for e in batch], special=True)
-    distinct = sorted({e.suffix for e in batch if e.suffix})
-    suffixes = dict(zip(distinct, _ids(plain, distinct, special=False), strict=True)) | {"": []}
     targets = answers([e.target for e in batch])
     eos = plain.tokenizer.eos_token_id
+    end = [eos] if traits_of(family).closes_source else []
+    sources = [ids[:-1] if ids and ids[-1] == eos else ids for ids in sources]
+    long = [i for i, ids in enumerate(sources) if len(ids) + len(end) > max_source_length]
+    bodies = _bodies(plain, {i: batch[i] for i in long}, sources)
     out = []
-    for example, ids, target in zip(batch, sources, targets, strict=True):
-        ids = ids[:-1] if ids and ids[-1] == eos else ids
-        end = [eos] if traits_of(family).closes_source else []
+    for place, (example, ids, target) in enumerate(zip(batch, sources, targets, strict=True)):
         tokens = len(ids) + len(end)
-        truncated = tokens > max_source_length
+        truncated = place in bodies
         if truncated:
-            tail = suffixes[example.suffix] + end
-            body = ids[: len(ids) - len(suffixes[example.suffix])]
-            source = body[: max(0, max_source_length - len(tail))] + tail
+            tail = ids[bodies[place] :] + end
+            source = ids[: min(bodies[place], max(0, max_source_length - len(tail)))] + tail
         else:
             source = ids + end
+        if not source:
+            raise DataError(
+                f"row {example.id}: its text {example.source[:40]!r} makes no token, so that nothing would be asked; "
+                "leave the row out, or give the task a template or cue with words of its own"
+            )
         if max_target_length and len(target) > max_target_length:
             target, truncated = target[: max_target_length - 1] + answers.end, True
         choices = answers.choices(example.choices)
         out.append(Encoded(example.id, source, target, choices, example.label, truncated, tokens=tokens))
     return out
+
+
+def _bodies(plain: PlainText, long: dict[int, Example], sources: list[list[int]]) -> dict[int, int]:
+    """How many tokens of each source that is too long stand before its suffix.
+
+    The suffix's tokens are those that it has where it stands: alone, some tokenizers put another space in front of it.
+    """
+    texts = [e.source[: len(e.source) - len(e.suffix)] for e in long.values()]
+    found = {}
+    for place, body in zip(long, _ids(plain, texts, special=True), strict=True):
+        ids = sources[place]
+        same = (at for at, (one, other) in enumerate(zip(ids, body, strict=False)) if one != other)
+        found[place] = next(same, min(len(ids), len(body))) if long[place].suffix else len(ids)
+    return found
 
 
 def _encoder_batch(batch: list[Example], plain: PlainText, max_length: int, tag_ids: dict[str, int]) -> list[Encoded]:

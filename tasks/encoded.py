@@ -45,9 +45,11 @@ class EncodedSplit(Sequence[Encoded]):
         lengths: tokens of each example (source and target, or all its segments), for batches by length.
         truncated_share: share of examples that truncation touched.
         lost_words: words of tagged sentences that did not fit.
+        key: of rows, template, tokenizer and lengths: splits of one key hold the same ids; empty where none was taken.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    def __init__(self, arrays: dict[str, np.ndarray], about: dict[str, Any], key: str = "") -> None:
+        self.key = key
         self._ids, self._label, self._kind = arrays["ids"], arrays["label"], about["label"]
         self._scalars = {name: arrays[name] for name in SCALARS}
         self._lists = {name: Ragged(arrays[name], arrays[f"{name}_ends"]) for name in LISTS}
@@ -211,4 +213,4 @@ def encode_split(
 
     folder = build_once(Path(cache_root) / "encoded" / key, build)
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    return EncodedSplit(arrays, json.loads((folder / "about.json").read_text(encoding="utf-8")))
+    return EncodedSplit(arrays, json.loads((folder / "about.json").read_text(encoding="utf-8")), key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NONE = "none"
+NAMELESS = ":"  # the type of an answered entity that has none: no type holds a colon, so it is never right
 Span = tuple[str, int, int]
 
 
@@ -62,7 +63,9 @@ def from_text(text: str) -> list[tuple[str, str]]:
 def tags_of_text(words: Sequence[str], text: str) -> list[str]:
     """IOB2 tags of a generated answer: each entity at its first free place, left to right.
 
-    An entity that is not in the sentence is appended past its end, so that it still counts as a wrong prediction.
+    Each has a type, so that whoever reads the tags counts as many entities: a bare `B-` is one for seqeval's default
+    mode and none for others. An entity that is not in the sentence is appended past its end, so that it still counts as
+    a wrong prediction.
     """
     tags, at, lost = ["O"] * len(words), 0, 0
     for kind, phrase in from_text(text):
@@ -74,7 +77,8 @@ def tags_of_text(words: Sequence[str], text: str) -> list[str]:
             lost += 1
             continue
         at = start + len(wanted)
-        tags[start:at] = [f"B-{kind}", *[f"I-{kind}"] * (len(wanted) - 1)]
+        named = kind or NAMELESS
+        tags[start:at] = [f"B-{named}", *[f"I-{named}"] * (len(wanted) - 1)]
     return tags + ["B-absent"] * lost
 
 

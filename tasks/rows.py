@@ -200,12 +200,13 @@ def _number(task: TaskConfig, value: Any, where: str) -> float:
 def _label(task: TaskConfig, value: Any, where: str) -> str:
     allowed = f"one of {dict(enumerate(task.labels))}"
     name = _name(value)
-    named = next((label for label in task.labels if label == name), None) or next(
+    named = next((label for label in task.labels if label in (name, str(value))), None) or next(
         (label for label in task.labels if isinstance(value, bool) and label.lower() == name.lower()), None
     )
     if named is not None:
         return named
-    if any(label.lstrip("-").isdigit() for label in task.labels):  # WinoGrande's are "1" and "2": 1 is no place there
+    # WinoGrande's are "1" and "2": 1 is no place there; and a truth value is none anywhere
+    if isinstance(value, bool) or any(_is_number(label) for label in task.labels):
         raise DataError(f"{where}: label {value!r} is outside the set, expected one of {task.labels}, by name")
     try:
         number = int(value)
@@ -214,6 +215,13 @@ def _label(task: TaskConfig, value: Any, where: str) -> str:
     if not 0 <= number < len(task.labels) or number != float(value):
         raise DataError(f"{where}: label {value!r} is outside the set, expected {allowed}")
     return task.labels[number]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _name(value: Any) -> str:

@@ -50,7 +50,7 @@ def label_words(task: TaskConfig, protocol: ProtocolConfig) -> tuple[str, ...]:
         return tuple(str(i) for i in range(len(task.labels)))
     style = "words" if protocol.label_words == CLOZE else protocol.label_words
     words = tuple(str(w) for w in styled(task.label_words, style, "label words", task))
-    if len(words) != len(task.labels) or len(set(words)) != len(words):
+    if len(words) != len(task.labels) or len({word.strip() for word in words}) != len(words):  # as they are compared
         raise DataError(f"{task.name}: label words {words} must be one distinct word for each of {task.labels}")
     return words
 

@@ -174,3 +174,42 @@ def test_what_may_share_a_pass() -> None:
     assert key(method="prefix") is None
     assert key(backbone="tiny_bert") is None
     assert not has_dropout(point_of({"method": "pt", "backbone": "tiny_llama", "runner": "smoke"}).config)
+
+
+def test_runs_of_a_pack_read_texts_that_are_cut_as_their_own(tmp_path: Path) -> None:
+    """A protocol that cuts [prompt; source] as one leaves another text for another prompt."""
+    grid = ["method=pt", "method.prompt_length=2,40", "protocol=residual_pt", "protocol.whole_length=52"]
+    ids = both(tmp_path, grid, "tiny_t5")
+    for run_id in ids:
+        assert_equal_runs(tmp_path / "alone", tmp_path / "packed", run_id)
+    cut = [Ledger(tmp_path / "packed").run(run_id).record()["truncated"]["train"] for run_id in ids]  # type: ignore[index]
+    assert cut[0] < cut[1], "the lengths of the prompts made no difference"
+    [none_left] = points_in(tmp_path, ["method=pt", "method.prompt_length=52", *grid[2:]], "tiny_t5")
+    outcome = run_point(none_left.resolved)
+    assert outcome.status == "refused" and "leaves none for the source" in str(outcome.reason)
+
+
+def test_what_has_changed_since_a_pack_was_planned_is_not_run_under_the_old_name(tmp_path: Path) -> None:
+    rows = tmp_path / "data" / "superglue" / "boolq"
+    rows.mkdir(parents=True)
+    for split in ("train", "validation"):
+        lines = [{"question": f"q {split} {i}", "passage": "p", "label": i % 2, "idx": i} for i in range(20)]
+        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    own = tmp_path / "own_pt.py"
+    shipped = (Path(__file__).parents[2] / "methods" / "pt.py").read_text(encoding="utf-8")
+    own.write_text(shipped, encoding="utf-8")
+    chosen = ["task=superglue/boolq", "data=local", f"data.root={tmp_path / 'data'}", "seed=1,2"]
+    methods = {"file": [f"method.path={own}", "method.capabilities.packs=true"], "rows": []}
+    planned = {
+        name: points_in(tmp_path / "runs", [*chosen, f"method={'own' if more else 'pt'}", *more], "tiny_t5")
+        for name, more in methods.items()
+    }
+    own.write_text(shipped.replace("return self.prompt", "return 2 * self.prompt"), encoding="utf-8")
+    assert own.read_text(encoding="utf-8") != shipped
+    outcomes = run_packs(planned["file"])
+    assert {o.status for o in outcomes.values()} == {"refused"} and len(outcomes) == 2
+    with (rows / "train.jsonl").open("a") as file:
+        file.write(json.dumps({"question": "one more", "passage": "p", "label": 0, "idx": 99}) + "\n")
+    outcomes = run_packs(planned["rows"])
+    assert {o.status for o in outcomes.values()} == {"refused"} and len(outcomes) == 2
+    assert all("changed since" in str(o.reason) for o in outcomes.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from results.tables.build import Options, build
 from results.tables.layout import ColumnSpec as Column
 from results.tables.layout import Layout, RowSpec
 from scripts import evaluate
+from tasks.sources import FIXTURES
 from tests.running import record, run_here
 
 pytestmark = pytest.mark.slow
@@ -112,3 +114,34 @@ def test_rows_that_moved_are_scored_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert score(tmp_path, run, "glue/mrpc") == 0 and transfers(tmp_path)[0]["metrics"] == {}
     monkeypatch.setattr(tasks.cache, "observed_sha256", lambda *_: "f" * 64)
     assert score(tmp_path, run, "glue/mrpc") == 0 and transfers(tmp_path)[0]["metrics"] == first["metrics"]
+
+
+@pytest.mark.parametrize(("backbone", "protocol"), [("tiny_t5", "carved"), ("tiny_bert", "ptuning_v2")])
+def test_classes_are_told_by_their_names_where_these_stand_in_another_order(
+    backbone: str, protocol: str, tmp_path: Path
+) -> None:
+    """MNLI: entailment, neutral, contradiction; CB: entailment, contradiction, neutral. The same rows under both."""
+    steps = ("runner.max_steps=20", "runner.eval_every=20", "runner.test_rows=12", "runner.validation_rows=12")
+    assert run_here(tmp_path, "task=glue/mnli", f"backbone={backbone}", f"protocol={protocol}", *steps).status == "done"
+    own = record(tmp_path)
+    labels = ["entailment", "neutral", "contradiction"]
+    rows: dict[str, list[dict]] = {}
+    for row in read_lines(FIXTURES / "glue" / "mnli.jsonl"):
+        rows.setdefault(row.pop("_split").removesuffix("_matched"), []).append(row | {"label": labels[row["label"]]})
+    folder = tmp_path / "data" / "superglue" / "cb"
+    folder.mkdir(parents=True)
+    for split in ("train", "validation"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[split]))
+    local = ("data=local", f"data.root={tmp_path / 'data'}")
+    assert score(tmp_path, own["run_id"], "superglue/cb", *local) == 0
+    [found] = transfers(tmp_path)
+    told = [
+        read_lines(tmp_path / "runs" / r["run_id"] / f"predictions.{r['primary_split']}.jsonl") for r in (own, found)
+    ]
+    words = [own["config"]["task"]["labels"] if protocol == "ptuning_v2" else ["0", "1", "2"]] * 2
+    named = [
+        [(labels[w.index(x["prediction"])], labels[w.index(x["reference"])]) for x in rows_]
+        for rows_, w in zip(told, words, strict=True)
+    ]
+    assert named[0] == named[1] and len({p for p, _ in named[0]} | {r for _, r in named[0]}) == 3
+    assert found["metrics"][found["primary_split"]]["accuracy"] == own["metrics"][own["primary_split"]]["accuracy"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer
+from tokenizers import Tokenizer, models, normalizers, trainers
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 import tasks.encode as encode_module
 from backbones.tiny_tokenizer import tiny_tokenizer
@@ -159,3 +160,25 @@ def test_whatever_field_changes_nothing_is_taken_from_a_cache(config: str, tmp_p
         setattr(template, config, replace(before, **{field.name: "another"}))
         same = key_of(template.identity()) == named[0], rows_folder(template.task, "local", "1", tmp_path) == named[1]
         assert same == ((field.name in TOLD,) * 2 if config == "task" else (field.name in TOLD, True)), field.name
+
+
+def test_the_cue_of_a_row_that_is_cut_has_the_tokens_that_it_has_in_one_that_is_not() -> None:
+    """LLaMA's SentencePiece form puts a space in front of whatever it is given."""
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    inner.train_from_iterator(
+        ["label: 0", "a b c label: 1", "  x"] * 9, trainers.BpeTrainer(special_tokens=["<unk>", "</s>"])
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", unk_token="<unk>")
+    example = Example("0", "a b c " * 20 + "a label:", "0", suffix=" label:")
+    whole, cut = (encode([example], tokenizer, family="llama", max_source_length=n)[0].source for n in (500, 20))
+    told = [tokenizer.convert_ids_to_tokens(ids) for ids in (whole, cut)]
+    assert len(cut) == 20 < len(whole) and told[0][-1] == told[1][-1] and "▁" not in told[1]
+    assert "".join(told[1]) == "".join(told[0])[: len("".join(told[1])) - len("▁label:")] + "▁label:"
+
+
+def test_a_row_that_makes_no_token_is_refused() -> None:
+    """A decoder-only model without BOS would be asked what follows padding."""
+    tokenizer = tiny_tokenizer("t5")  # of a decoder-only model here: nothing stands in front
+    with pytest.raises(DataError, match="row 7: its text '' makes no token"):
+        encode([Example("7", "", "0")], tokenizer, family="llama", max_source_length=9)

@@ -18,9 +18,10 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tasks import scoring
-from tasks.columns import read_number
-from tasks.entities import bio, from_text, match_in_order, spans, tags_of_text, to_text
+from tasks.columns import columns_of, read_number
+from tasks.entities import bio, from_text, lenient_spans, match_in_order, spans, tags_of_text, to_text
 from tasks.evaluate_metrics import METRICS, compute
+from tasks.metrics import METRICS as KIND_METRICS
 from tasks.metrics import Prediction, score
 from tests.tasks_rig import protocol_of, task_of
 
@@ -243,3 +244,18 @@ def test_every_metric_is_local() -> None:
     import evaluate
 
     assert all(issubclass(m, evaluate.Metric) for m in METRICS.values()) and len(METRICS) == 11
+
+
+@SETTINGS
+@given(st.lists(st.tuples(st.sampled_from(["PER", "LOC", "", ":"]), st.sampled_from(["a", "b c", "x"])), max_size=4))
+def test_entities_of_generated_answers_are_counted_alike_in_records_and_in_tests(found: list[tuple[str, str]]) -> None:
+    """Also those that a model wrote without a type."""
+    words, gold = ["a", "b", "c", "d"], ["B-PER", "O", "B-LOC", "I-LOC"]
+    text = " ; ".join(f"{kind}: {phrase}" if kind != ":" else phrase for kind, phrase in found) or "none"
+    tags = tags_of_text(words, text)
+    named = sum(bool(kind) for kind, _ in from_text(text)) if text != "none" else 0
+    for name in ("f1", "precision", "recall", "f1_lenient", "precision_lenient", "recall_lenient"):
+        columns_ = columns_of("tags", [tags], [gold])
+        sums = KIND_METRICS["tags"][name].sums(columns_)  # type: ignore[misc]
+        assert KIND_METRICS["tags"][name].score(columns_) == pytest.approx(float(sums.value(sums.terms.sum(0)))), tags
+    assert len(lenient_spans(tags)) >= named

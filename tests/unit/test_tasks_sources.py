@@ -18,7 +18,7 @@ from tasks import fetch, sources
 from tasks.config import DataConfig, source_length, steps_for
 from tasks.errors import DataError, SourceUnavailable
 from tasks.packages import READERS, options_of, passage_form, sec_filings
-from tasks.rows import content_sha256
+from tasks.rows import canonical_row, content_sha256
 from tasks.task import TaskData, data_revision, load_task
 from tests.tasks_rig import FIXTURE, protocol_of, task_of
 
@@ -247,3 +247,29 @@ def test_lengths_are_the_protocols_then_the_tasks() -> None:
     assert source_length(task_of("superglue/boolq"), protocol_of("ptuning_v2")) == 128
     steps = protocol_of("dept").steps
     assert (steps_for(66_349, steps), steps_for(362_846, steps)) == (30_000, 300_000)
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "expected"),
+    [
+        (["1.0", "2.0"], 1.0, "1.0"),
+        (["1.0", "2.0"], 1, None),  # no place: its name would be another class
+        (["0.5", "1.5"], 1, None),
+        (["no", "yes"], True, None),
+        (["yes", "no"], True, None),  # was the second one: no
+        (["False", "True"], True, "True"),
+        (["false", "true"], False, "false"),
+        (["no", "yes"], 1, "yes"),
+    ],
+)
+def test_labels_that_are_numbers_or_truth_values_are_names_and_no_places(
+    labels: list[str], value: object, expected: str | None
+) -> None:
+    task = task_of("glue/rte", labels=labels)
+    row = {"sentence1": "p", "sentence2": "h", "label": value, "idx": 0}
+    if expected is None:
+        with pytest.raises(DataError, match="by name"):
+            canonical_row(task, row, "here")
+    else:
+        made = canonical_row(task, row, "here")
+        assert made is not None and made["label"] == expected

@@ -154,3 +154,10 @@ def test_words_and_unsupported_families() -> None:
         Template(task_of("ner/wnut17"), protocol_of("lmbff"), "t5")
     with pytest.raises(DataError, match="one distinct word"):
         label_words(task_of("superglue/boolq", label_words={"words": ["yes", "yes"]}), protocol_of("official"))
+
+
+def test_words_that_differ_in_spaces_alone_are_one_word() -> None:
+    """Answers are compared without the spaces around them: every answer would be right."""
+    task = task_of("superglue/boolq", label_words={"words": ["yes", "yes "]})
+    with pytest.raises(DataError, match="one distinct word for each"):
+        label_words(task, protocol_of("carved", label_words="words"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from runners.verdicts import ceiling, constant, invalid_answers, learned, over_budget, standard_error, truncation
-from tasks.metrics import Prediction
+from tasks.metrics import Prediction, sums_of
 from tasks.sums import Sums
 
 
@@ -86,3 +88,14 @@ def test_a_score_of_which_no_other_was_seen_has_no_standard_error(metric: str, a
 def test_where_no_error_is_known_more_than_one_example_is_asked_for(base: float, level: str) -> None:
     (found,) = learned(1.0, None, base, None, "accuracy", 100)
     assert found["level"] == level and "cannot be estimated" in found["message"]
+
+
+def test_the_standard_error_of_whole_groups_is_of_as_many_groups_as_there_are() -> None:
+    """MultiRC's exact match: 40 answers to 8 questions are 8 trials."""
+    groups = [str(i // 5) for i in range(40)]
+    answers, golds = ["1"] * 40, ["1" if i >= 10 else "0" for i in range(40)]
+    rows = [Prediction(str(i), a, g, q) for i, (a, g, q) in enumerate(zip(answers, golds, groups, strict=True))]
+    sums = sums_of("em", answers, golds, ["0", "1"], groups=groups)
+    assert sums is not None and float(sums.value(sums.terms.sum(0))) == 0.75
+    found = standard_error(rows, "em", lambda drawn: {"em": 0.75}, 0.75, sums)
+    assert found == pytest.approx(math.sqrt(0.75 * 0.25 / 8))
