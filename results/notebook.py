@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from results.archive import with_archive
 from results.ledger import root_of
 from results.records import Reading, matches, read_runs
+from results.standing import told as told_beside
 from results.tables.layout import SETTINGS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def compare(
     for values, methods in settings.items():
         if {one, other} <= methods:
             setting = dict(zip(("task", *SETTINGS), values, strict=True))
-            own = {**where, **{name: value for name, value in setting.items() if value is not None}}
+            own = {**where, **setting}
             ((contests, reasons),) = by_column(free(usable, "method", "task", own), reading, options).values()
             rows.append({**setting, "one": one, "other": other, **_verdict(one, other, contests, reasons)})
     return pandas.DataFrame(rows, columns=list(COLUMNS))
@@ -73,11 +74,13 @@ def compare(
 
 def _verdict(one: str, other: str, contests: Sequence[Contest], reasons: Mapping[str, str]) -> dict[str, Any]:
     """What is known of one method less the other."""
-    found = [c for c in contests if {c.one, c.other} == {one, other}]
+    labels = {told_beside(name, name): name for name in (one, other)}  # as the table's rows are called
+    found = [c for c in contests if {c.one, c.other} == set(labels)]
     if not found:
-        return {"note": "; ".join(f"{name}: {reasons[name]}" for name in (one, other) if name in reasons)}
+        said = [f"{name}: {reasons[label]}" for label, name in labels.items() if label in reasons]
+        return {"note": "; ".join(said) or "they could not be held against each other on the same examples"}
     (seen,) = found
-    sign = 1.0 if seen.one == one else -1.0
+    sign = 1.0 if labels[seen.one] == one else -1.0
     low, high = sorted((sign * seen.low, sign * seen.high))
     told = {"difference": sign * seen.value, "low": low, "high": high, "p": seen.p, "different": seen.significant}
     return told | {"note": ""}

@@ -20,6 +20,7 @@ from results.command_line import command, deliver
 from results.ledger import root_of
 from results.records import Reading, Run, read_runs
 from results.reference import Reference, load
+from results.tables.__main__ import margin_of
 from results.tables.build import Options, build
 from results.tables.layout import LayoutError, papers, tables_of
 from results.tables.layout import load as load_layout
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         wanted = [given["paper"]] if given.get("paper") else [p for p in papers() if p not in NOT_A_PAPER]
         text = page(
-            read_runs(root_of(given.get("ledger.root"))), wanted, Options(margin=float(given.get("margin", "1.0")))
+            read_runs(root_of(given.get("ledger.root"))), wanted, Options(margin=margin_of(given.get("margin", "1.0")))
         )
     except (LayoutError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -119,16 +119,26 @@ def _options(settings: dict[str, str]) -> Options:
     """The typed options of the settings."""
     if settings["selection"] not in ("validation", "reported"):
         raise LayoutError(f"selection={settings['selection']}: must be one of validation, reported")
-    try:
-        margin = float(settings["margin"])
-    except ValueError:
-        raise LayoutError(f"margin={settings['margin']}: must be a number of points, such as 1.0") from None
-    if margin <= 0:
-        raise LayoutError(f"margin={margin}: must be above 0 points")
+    margin = margin_of(settings["margin"])
     if settings["cells"] not in ("mean", "all"):
         raise LayoutError(f"cells={settings['cells']}: must be one of mean, all")
     fixtures, significance = _flag(settings, "fixtures"), _flag(settings, "significance")
     return Options(settings["selection"], margin, fixtures, significance, settings["cells"])
+
+
+def margin_of(text: str) -> float:
+    """A margin of equivalence, in points.
+
+    Raises:
+        LayoutError: it is no number above 0, or none at all (an endless one would call everything reproduced).
+    """
+    try:
+        margin = float(text)
+    except ValueError:
+        raise LayoutError(f"margin={text}: must be a number of points, such as 1.0") from None
+    if not 0 < margin <= 100:
+        raise LayoutError(f"margin={text}: must be above 0 points, and at most 100")
+    return margin
 
 
 def _flag(settings: dict[str, str], name: str) -> bool:

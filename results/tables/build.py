@@ -39,8 +39,8 @@ def fill(layout: Layout, reading: Reading, options: Options | None = None) -> tu
     runs = [run for run in reading.runs if matches(run, layout.where)]
     usable = [run for run in runs if options.fixtures or not run.is_fixture]
     declared = frozenset(name for row in layout.rows for where in (row.where, *row.cells.values()) for name in where)
-    layout = expand(layout, usable)
-    state = State(layout, options, reading, declared, kept_out=len(runs) - len(usable))
+    asked, layout = layout, expand(layout, usable)
+    state = State(layout, options, reading, declared, kept_out=len(runs) - len(usable), asked=asked)
     state.buckets = _buckets(usable)
     columns = [Column(c.key, c.label, c.kind, c.group, c.note) for c in layout.columns]
     table = Table(layout.paper, layout.name, layout.title, columns, [], problems=list(reading.problems))

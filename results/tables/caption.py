@@ -146,6 +146,10 @@ def _trials(state: State) -> list[str]:
         if "reported" in rules
         else "the validation split, among those with the most seeds"
     )
+    cells = [filled for filled in state.filled.values() if filled.choice.rule == "validation"]
+    same = {filled.cell.task for filled in cells if any(r.primary_split == "validation" for r in filled.runs)}
+    if same:
+        chosen += f", which is the reported split itself of {', '.join(sorted(same))} (scores are optimistic)"
     said = [f"Best trial by {chosen}; tuning trials: {listed}."]
     if len({frozenset(n) for n in counts.values()}) > 1:
         said.append("The numbers of trials are unequal, so the comparison favours the method with more.")

@@ -66,6 +66,12 @@ def _optimism(cells: Sequence[Filled]) -> str:
         if filled.choice.optimistic and spread:
             count = len(filled.choice.trials)
             found.append((expected_best(count) * spread / math.sqrt(len(filled.cell.scores)), filled))
+    single = [f for f in cells if f.choice.optimistic and len(f.cell.scores) == 1]
+    if single and not found:
+        return (
+            f"The chosen trial of {_labels(single)} has one seed, so its score is optimistic, by an amount that one "
+            "seed cannot tell; confirm=N runs the chosen points again with N fresh seeds."
+        )
     if not found:
         return ""
     most, worst = max(found, key=lambda pair: pair[0])

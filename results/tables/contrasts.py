@@ -64,20 +64,23 @@ def load(layout: Layout, folder: Path | None = None) -> Declared | None:
 
 def sentence(state: State) -> str:
     """The declared contrasts with their verdicts, for a caption; empty where there are none."""
-    declared = load(state.layout)
+    declared = load(state.asked or state.layout)
     if declared is None:
         return ""
     rows = {row.label: index for index, row in enumerate(state.layout.rows)}
     found, untested = [], []
     for one, other in declared.pairs:
         for column in state.layout.columns:
-            if column.kind != "score" or one not in rows or other not in rows:
+            if column.kind != "score":
                 continue
-            a, b = state.filled[rows[one], column.key], state.filled[rows[other], column.key]
-            seen = difference(state, a, b) if a.runs and b.runs else None
             name = f"{one} less {other}"
             if len([c for c in state.layout.columns if c.kind == "score"]) > 1:
                 name += f" ({column.label})"
+            if one not in rows or other not in rows:  # its runs differ in a setting: which of them is meant?
+                untested.append(f"{name}, of several settings")
+                continue
+            a, b = state.filled[rows[one], column.key], state.filled[rows[other], column.key]
+            seen = difference(state, a, b) if a.runs and b.runs else None
             if seen is None:
                 untested.append(name)
             else:

@@ -16,12 +16,12 @@ from results.controls import MARK
 from results.identity import flatten
 from results.records import UNTRAINED, Run, matches
 from results.standing import told
+from results.tables.checked import LayoutError, check
 
 FOLDER = Path(__file__).resolve().parent.parent / "layouts"
 # a table never averages over these, and never mixes them without saying so
 SETTINGS = ("backbone", "protocol", "protocol.label_words", "fidelity")
 FACETS = ("method", "task", *SETTINGS)
-VALUES = ("score", "untrained", "median", "best", "vote", "soft")
 ROW_KEYS = frozenset(["label", "where", "cells", "without", "value", "published", "group", "reference", "command"])
 COLUMN_KEYS = frozenset(
     ["label", "where", "metric", "published", "published_metric", "group", "kind", "of", "note", "task", "experiments"]
@@ -29,10 +29,6 @@ COLUMN_KEYS = frozenset(
 TABLE_KEYS = frozenset(
     ["title", "where", "columns", "rows", "reference", "spread", "caption", "command", "experiments", "lineage"]
 )
-
-
-class LayoutError(ValueError):
-    """A layout or an argument that cannot be used; the message says what would be."""
 
 
 @dataclass(frozen=True)
@@ -213,33 +209,8 @@ def parse(paper: str, name: str, spec: Mapping[str, Any]) -> Layout:
         experiments=spec.get("experiments", {}),
         lineage=spec.get("lineage", ""),
     )
-    _check_fillable(made)
+    check(made)
     return made
-
-
-def _check_fillable(layout: Layout) -> None:
-    """Refuse a row that no run could ever fill: a value unlike the table's or the column's own, an unknown column."""
-    said = f"layout {layout.paper} table {layout.name}"
-    keys = {column.key for column in layout.columns}
-    for column in layout.columns:
-        parts = [key for part in column.of for key in ((part,) if isinstance(part, str) else part)]
-        if lost := sorted(set(parts) - keys):
-            raise LayoutError(f"{said}, column {column.key}: of names {', '.join(lost)}, and there is no such column")
-    for row in layout.rows:
-        if lost := sorted(set(row.without) - keys):
-            raise LayoutError(f"{said}, row {row.label}: without names {', '.join(lost)}, and there is no such column")
-        if row.value not in VALUES:
-            raise LayoutError(f"{said}, row {row.label}: value={row.value}: must be one of {', '.join(VALUES)}")
-        for name, own in (("the table", layout.where), *((f"column {c.key}", c.where) for c in layout.columns)):
-            for key in row.where.keys() & own.keys():
-                if not _options(row.where[key]) & _options(own[key]):
-                    raise LayoutError(
-                        f"{said}, row {row.label}: {key}={row.where[key]}, and {name} takes {key}={own[key]} alone"
-                    )
-
-
-def _options(wanted: Any) -> set[str]:
-    return {str(value) for value in (wanted if isinstance(wanted, list | tuple) else (wanted,))}
 
 
 def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) -> Layout:

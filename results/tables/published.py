@@ -12,6 +12,8 @@ from results.tables.model import Cell, Table
 from results.tables.state import Filled, State
 
 NOT_ON_FILE = "published: not on file"
+# a metric under two names: what a paper calls it, what it is called here, and for which tasks
+ONE_METRIC = (("f1a", "f1", "superglue/multirc"), ("f1", "f1_macro", "superglue/cb"), ("f1", "f1_lenient", "ner/"))
 SMALL_BUDGETS = ("quick", "smoke", "demo")
 ONE_NUMBER = "several seeds together are one number, of whose noise nothing is known"
 
@@ -59,6 +61,8 @@ def _average_verdict(state: State, index: int, column: ColumnSpec, cell: Cell, e
         parts += [state.filled[index, key] for key in keys]
         weights += [1.0 / len(column.of) / len(keys)] * len(keys)
     reasons = [reason for part in parts for reason in incomparable(state, part, entry)]
+    own = ((part, find(state, part.row, part.column)) for part in parts)
+    reasons += [reason for part, theirs in own if theirs is not None for reason in other_metric(part, theirs)]
     if reasons:
         cell.verdict, cell.verdict_why = "not comparable", "; ".join(dict.fromkeys(reasons))
         return
@@ -107,7 +111,7 @@ def verdict(state: State, filled: Filled, entry: Entry) -> None:
     """Difference and verdict of a measured cell against its published value."""
     cell = filled.cell
     cell.difference = (cell.value or 0.0) - entry.corrected
-    reasons = incomparable(state, filled, entry)
+    reasons = incomparable(state, filled, entry) + other_metric(filled, entry)
     if reasons:
         cell.verdict, cell.verdict_why = "not comparable", "; ".join(reasons)
         return
@@ -152,6 +156,13 @@ def _spread(state: State, filled: Filled) -> Spread | None:
     return spread_of(_points(filled), _step(filled), others)
 
 
+def other_metric(filled: Filled, entry: Entry) -> list[str]:
+    """Says that a published value is of another metric than the cell; empty where it is not."""
+    ours, task = filled.cell.metric, filled.cell.task
+    known = any((entry.metric, ours) == (theirs, own) and task.startswith(of) for theirs, own, of in ONE_METRIC)
+    return [] if known or entry.metric == ours else [f"metric {ours}, published {entry.metric}"]
+
+
 def incomparable(state: State, filled: Filled, entry: Entry) -> list[str]:
     """Why a cell must not be compared with a published value; empty if it may."""
     run = filled.runs[0]
@@ -176,8 +187,13 @@ def incomparable(state: State, filled: Filled, entry: Entry) -> list[str]:
         said.append(f"budget runner={budget}, the papers' is runner=paper")
     if run.get(f"runner.{run.primary_split}_rows") is not None:
         said.append(f"scored on {run.size()} rows only")
+    used, rows = (run.get(f"data.{key}.train") for key in ("used_rows", "rows"))
+    if run.trained and isinstance(used, int) and isinstance(rows, int) and used < rows:
+        said.append(f"trained on {used:,} of {rows:,} rows")
     for line in [*(run.record.get("verdicts") or []), *(run.record.get("data", {}).get("verdicts") or [])]:
         text = line.get("message", "") if isinstance(line, dict) else str(line)
+        if isinstance(line, dict) and line.get("name") == "epochs":
+            said.append("other epochs than the protocol's")
         if "not the published split" in text:
             said.append("not the published split")
     return list(dict.fromkeys(said))

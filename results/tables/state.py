@@ -51,6 +51,7 @@ class State:
     declared: frozenset[str] = frozenset()  # what the layout's own rows tell apart
     buckets: dict[tuple[Any, Any], list[Run]] = field(default_factory=dict)
     kept_out: int = 0
+    asked: Layout | None = None  # as it was before its rows were split
     filled: dict[tuple[int, str], Filled] = field(default_factory=dict)
     evidence: dict[int, Any] = field(default_factory=dict)  # predictions of a cell, read once
     tests: dict[str, Any] = field(default_factory=dict)  # compare.ColumnTests by the key of the column
