@@ -90,7 +90,7 @@ def subject_of(config: Config, family: str) -> Any:
     from backbones.load import load_backbone
     from backbones.tuned import Tuned
     from methods import load
-    from runners.assemble import problems_of
+    from runners.problems import problems_of
     from runners.promised import Subject, some_sources, stirred
     from tasks.families import family as traits_of
 
@@ -117,7 +117,8 @@ def lines(file: Path, options: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     from conf.resolve import ConfigError
     from methods.load import NoMethod, Unloadable, method_class
-    from runners.promises import PROMISES, broken
+    from runners.promised import PROMISES
+    from runners.promises import broken
 
     found: dict[str, dict[str, str]] = {}
     told = []
