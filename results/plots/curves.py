@@ -67,7 +67,8 @@ def _draw_point(scores: Axes, losses: Axes, point: GridPoint, *, labelled: bool)
                 axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.4)
         mean = mean_curve(curves)
         if mean:
-            seeds = f", {len(curves)} seeds" if len(curves) > 1 else ", 1 seed"
+            shown = sum(bool(curve) for curve in curves)
+            seeds = f", {shown} seeds" if shown > 1 else ", 1 seed"
             name = text + seeds if labelled else None
             dots = (
                 {"marker": palette.marker(point.method), "markersize": 4.5} if axes is scores and len(mean) < 25 else {}
@@ -97,6 +98,7 @@ def _caption(panel: Panel, drawn: list[Seen], every_point: bool) -> str:
     count = rows.get("validation") if isinstance(rows, dict) else None
     on = f"{count} validation rows" if count else "the validation rows"
     which = "every grid point" if every_point else "each method at its grid point with the best mean validation score"
+    which += "" if every_point else panel.unchosen
     return (
         f"Measured: {panel.metric} on {on} of {panel.task} (source {data.get('source', 'unknown')}); {which}; thin: a "
         "seed, thick: the mean over seeds; loss: exponential mean (0.7) of single batches; dashed: no training. "

@@ -108,7 +108,7 @@ def _panel(axes: Axes, axis: Axis, points: list[GridPoint]) -> None:
 
 
 def _caption(panel: Panel, chosen: list[GridPoint], every_point: bool) -> str:
-    which = "every grid point" if every_point else "each method at its grid point chosen on validation"
+    which = "every grid point" if every_point else f"each method at its grid point chosen on validation{panel.unchosen}"
     ids = [run.id for point in chosen for run in point.runs]
     packed = sum(run.packed for point in chosen for run in point.runs)
     left_out = f"; speed and memory of {packed} packed runs left out" if packed else ""

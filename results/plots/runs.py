@@ -6,7 +6,7 @@ import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -15,7 +15,8 @@ from typing import Any
 from results import ledger
 from results.archive import with_archive
 from results.files import read_lines
-from results.identity import choices_that_count, flatten
+from results.identity import flatten
+from results.plots.settings import by_setting, told_apart
 from results.records import Run, matches, read_runs
 from results.selection import Trial, choose, trials
 from results.sound import sound_gates, sound_history
@@ -27,7 +28,12 @@ BASELINES = {"none": "zero-shot", "majority": "majority class"}
 
 @dataclass(frozen=True)
 class Seen(Run):
-    """One readable run, with those of its files that figures draw (read when asked for)."""
+    """One readable run, with those of its files that figures draw (read when asked for).
+
+    `apart` stands after the method's name where runs of several of its codes or versions are there.
+    """
+
+    apart: str = ""
 
     @property
     def status(self) -> str:
@@ -37,7 +43,8 @@ class Seen(Run):
 
     @property
     def method(self) -> str:
-        return str(self.record.get("method", "?"))
+        name = str(self.record.get("method", "?"))
+        return f"{name} ({self.apart})" if self.apart else name
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -137,7 +144,7 @@ class GridPoint:
 
 @dataclass
 class Panel:
-    """The runs that may be drawn on the same axes: one task, backbone and protocol."""
+    """The runs that may be drawn on the same axes: one task, backbone, protocol and whatever else is not tuned."""
 
     task: str
     backbone: str
@@ -172,6 +179,12 @@ class Panel:
         choice = choose([run for run in self.trained if run.method == method])
         return GridPoint(tuple(choice.runs)) if choice.runs else None  # type: ignore[arg-type]
 
+    @property
+    def unchosen(self) -> str:
+        """The methods of which no grid point can be chosen, so that all of theirs are drawn; for a caption."""
+        names = [method for method in self.by_method() if self.best(method) is None]
+        return f" (of {', '.join(names)} none can be chosen: all are drawn)" if names else ""
+
     def baselines(self, split: str | None = None) -> dict[str, float]:
         """Scores (fractions) of the rows without training on one split (None: the reported one), by label.
 
@@ -198,7 +211,7 @@ class Panel:
 
 def differing(runs: Sequence[Seen]) -> list[str]:
     """Dotted keys of the choices that name a run (results.identity), but the seed, whose values differ among runs."""
-    counted = [choices_that_count(run.config) for run in runs]
+    counted = [run.counted for run in runs]
     keys = sorted({key for one in counted for key in one if key != "seed"})
     return [key for key in keys if len({str(one.get(key)) for one in counted}) > 1]
 
@@ -223,7 +236,9 @@ def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[S
     if tables := rest.pop("table", None):
         layouts = [load(paper, table) for paper in rest.pop("paper", ("",)) for table in tables]
         runs = [run for run in runs if any(layout.holds(run) for layout in layouts)]
-    return [run for run in runs if passes(run, rest)], reading.problems
+    runs = [run for run in runs if passes(run, rest)]
+    words = told_apart(runs)
+    return [replace(run, apart=words(run)) for run in runs], reading.problems
 
 
 def experiment_of(run: Run) -> str:
@@ -250,7 +265,7 @@ def passes(run: Run, filters: Mapping[str, Sequence[str]]) -> bool:
 
 
 def panels(runs: Iterable[Seen]) -> list[Panel]:
-    """Finished runs by task, backbone and protocol; fixture runs are never mixed with real ones."""
+    """Finished runs by what they may be drawn together for; fixture runs are never mixed with real ones."""
     found: dict[tuple[str, str, str, bool], list[Seen]] = defaultdict(list)
     for run in runs:
         if run.done:
@@ -259,5 +274,6 @@ def panels(runs: Iterable[Seen]) -> list[Panel]:
     made = []
     for (task, backbone, protocol, fixture), members in sorted(found.items()):
         name = f"{protocol} (fixture: no scientific value)" if fixture else protocol
-        made.append(Panel(task, backbone, name, members))
+        for words, _, drawn in by_setting(members):
+            made.append(Panel(task, backbone, f"{name}, {words}" if words else name, drawn))
     return made

@@ -34,8 +34,9 @@ def draw(panel: Panel, out: Path, name: str) -> list[Path]:
         look = {"color": palette.colour(method), "marker": palette.marker(method), "markersize": 4.5}
         best = [100 * expected_best([t.selection for t in found if t.selection is not None], k) for k in places]
         validation.plot(places, best, linewidth=2, label=palette.label(method), **look)  # type: ignore[arg-type]
-        given = [100 * _reported(found, k) for k in places]
-        reported.plot(places, given, linewidth=2, **look)  # type: ignore[arg-type]
+        if all(t.reported is not None for t in found):  # else no mean of what such a trial reports
+            given = [100 * _reported(found, k) for k in places]
+            reported.plot(places, given, linewidth=2, **look)  # type: ignore[arg-type]
     for axes in (validation, reported):
         axes.set_xlabel("trials")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

@@ -16,6 +16,7 @@ from typing import Any
 
 from results.plots import palette
 from results.plots.runs import BASELINES, Panel, Seen, differing, experiment_of, panels
+from results.plots.settings import by_setting
 from results.report.details import detail, shared_options
 
 BLOCK = 100  # runs per block of details
@@ -82,8 +83,12 @@ def everything_by_panel(runs: Iterable[Seen]) -> list[tuple[Panel, list[Seen]]]:
         found.setdefault(key, []).append(run)
     made = []
     for (task, backbone, protocol, _), members in sorted(found.items()):
-        done = [run for run in members if run.done]
-        made.append((Panel(task, backbone, protocol, done), members))
+        parts = by_setting([run for run in members if run.done]) or [("", [], [])]
+        others = [run for run in members if not run.done]
+        for words, own, drawn in parts:
+            name = f"{protocol}, {words}" if words else protocol
+            made.append((Panel(task, backbone, name, drawn), [*own, *others]))
+            others = []  # of what is not finished nobody compares scores
     return made
 
 
@@ -93,6 +98,7 @@ def _facet(run: Seen, name: str) -> Any:
         "primary_metric": lambda: run.primary_metric,
         "primary_split": lambda: run.primary_split,
         "data_source": lambda: run.data_source,
+        "method": lambda: run.method,
     }
     return named[name]() if name in named else run.record.get(name) or "?"
 

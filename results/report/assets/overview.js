@@ -30,7 +30,7 @@ function comparison(settings, change) {
   const fixtures = asked === "1" || !hasReal;
   const pool = finished.filter((run) => fixtures || !run.fixture);
   if (!pool.length) return el("section", {}, el("h2", {}, "Methods and tasks"), el("p", { class: "card pad" }, "No finished run yet. ", el("code", {}, "make demo"), " makes some."));
-  const groups = groupBy(pool, (run) => `${run.backbone} · ${run.protocol}`);
+  const groups = groupBy(pool, (run) => `${run.backbone} · ${DATA.panels[run.panel].protocol}`);
   const names = [...groups.keys()].sort((a, b) => groups.get(b).length - groups.get(a).length);
   const name = names.includes(settings.with) ? settings.with : names[0];
   const runs = groups.get(name);
@@ -52,7 +52,7 @@ function comparison(settings, change) {
     ...tasks.map((task) => ({
       key: task, label: task, number: true, value: (row) => row.cells.get(task)?.score,
       hint: `${metricName(runs.find((run) => run.task === task).primary_metric)} on ${runs.find((run) => run.task === task).primary_split}, points`,
-      cell: (row) => scoreCell(row, task, name, range.get(task)),
+      cell: (row) => scoreCell(row, task, range.get(task)),
     })),
   ];
   const rules = [select("Backbone · protocol", name, names, (value) => change({ with: value }))];
@@ -71,12 +71,12 @@ function cellOf(runs, method) {
   const scores = best.map((run) => run.score);
   return { score: mean(scores), spread: deviation(scores), n: scores.length, runs: best, trials: distinct(runs.map((run) => run.point)).length };
 }
-function scoreCell(row, task, name, [low, high]) {
+function scoreCell(row, task, [low, high]) {
   const cell = row.cells.get(task);
   if (!cell) return el("span", { class: "faint" }, "missing");
   if (missing(cell.score)) return el("span", { class: "faint", title: "several settings and no validation score to choose by" }, "not chosen");
   const share = high > low ? (cell.score - low) / (high - low) : 0;
-  const [backbone, protocol] = name.split(" · ");
+  const { backbone, protocol } = cell.runs[0];
   const title = `${cell.runs.map((run) => run.id).join(", ")}; ${counted(cell.trials, "setting")} tried`;
   return el("a", { class: "score", title, style: `--share:${share.toFixed(3)}`, href: address("runs", { method: row.method, task, backbone, protocol }) },
     points(cell.score), cell.runs.some((run) => run.fixture) ? [" ", badge("fixture")] : null, el("small", {}, cell.spread === null ? `n=${cell.n}` : `±${points(cell.spread)} n=${cell.n}`));
