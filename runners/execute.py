@@ -24,7 +24,7 @@ from runners.last_backbone import hold_backbone
 from runners.measures import compile_seconds, peak_memory, reset_peak, resident_memory
 from runners.order import BatchOrder
 from runners.outcome import Outcome
-from runners.progress import apart, say
+from runners.progress import say
 from runners.record import RunRecord
 from runners.released import take_released
 from runners.saved import answer_again, prediction_rows, write_candidate_scores, write_tensors
@@ -210,7 +210,7 @@ class Execution:
         mirror: Tracker = tracker(
             self.config.tracking, self.run.id, self.resolved, cache_root(self.config), self.workers.main
         )
-        label = f"{self.config.method['name']} {self.config.task.name}{apart(self.run.id)}"
+        label = f"{self.config.method['name']} {self.config.task.name}"
         selection = parts.splits[self.select_split]
         watch = Watch(self.run, parts.tuned.method, evaluator, selection, self.workers.main)
         try:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.choices import search_path
 from conf.command import launchers
-from conf.compose import compose, groups
+from conf.compose import compose, groups, name_run, typed
 from conf.grid import Chosen, texts
 from conf.plan import Plan, Point
 from conf.resolve import CONF, ConfigError
@@ -82,14 +82,16 @@ def launched(config: DictConfig) -> dict[str, Any]:
     from runners.outcome import told
     from runners.progress import say, share_terminal
 
-    share_terminal()
     own = [str(o).removeprefix("++") for o in HydraConfig.get().overrides.task]
     _one_gpu(int(HydraConfig.get().job.num))
     try:
-        outcome = run_point(compose(own), sweep=True)
-    except ConfigError as error:
-        return {"status": "refused", "reason": "\n".join(error.problems)}
-    say(told(outcome, " ".join(own)))
+        resolved = compose(own)
+        share_terminal(f"run {name_run(resolved, typed(resolved))[0]}: ")
+    except ValueError as error:  # a ConfigError's sentences, or that its data cannot be had
+        return {"status": "refused", "reason": str(error)}
+    outcome = run_point(resolved, sweep=True)
+    share_terminal()
+    say(told(outcome, "").rstrip())  # what its id stands for was said when the points were handed over
     return dataclasses.asdict(outcome)
 
 

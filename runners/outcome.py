@@ -47,6 +47,10 @@ def told(outcome: Outcome, label: str) -> str:
     return f"{outcome.line}  {label}{reason}"
 
 
+# what README shows of the demo carries this: single runs, above the majority class and the untrained prompt alike
+NEXT = "where a short run does show more: make demo (PT and DePT on an easier task, movie reviews; some minutes)"
+
+
 def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     """The outcome that a record tells."""
     metric, split = record.get("primary_metric"), record.get("primary_split")
@@ -55,12 +59,17 @@ def outcome_of(record: dict[str, Any], **more: Any) -> Outcome:
     # one answer for everything can be "above" the training rows' majority, where the reported rows have another
     silent = ("above_majority", "constant_predictions")
     if any(v["name"] in silent and v["level"] == "warning" for v in record.get("verdicts") or []):
-        warnings.append(
-            "this run shows no signal; a setting that does, in minutes: make demo (PT, DePT on movie reviews)"
-        )
+        warnings.append(f"{_budget(record)}nothing is seen here that the majority class would not score; {NEXT}")
     return Outcome(
         record["status"], record["run_id"], metric, value, record.get("reason"), warnings=tuple(warnings), **more
     )
+
+
+def _budget(record: dict[str, Any]) -> str:
+    """How little a run was trained, where that may be why."""
+    runner = (record.get("config") or {}).get("runner") or {}
+    steps, batch = runner.get("max_steps"), runner.get("batch_size")
+    return f"after {steps:,} steps of {batch} examples " if steps and batch and record.get("steps") else ""
 
 
 def describe(error: BaseException) -> str:

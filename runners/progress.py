@@ -12,6 +12,7 @@ from tqdm import tqdm
 T = TypeVar("T")
 SECONDS = 30.0  # between two lines of a log
 _SHARED = False  # whether other processes write to the same terminal
+_WHOSE = ""  # then: in front of every line, the run that it is about
 
 
 class Lines:
@@ -48,9 +49,7 @@ class Lines:
         self.told = time.monotonic()
         each = (self.told - self.begun) / max(self.n - self.start, 1)
         left = tqdm.format_interval(each * (self.total - self.n))
-        print(
-            f"{self.label}: {self.unit} {self.n} of {self.total}{self.more}, {left} left", file=sys.stderr, flush=True
-        )
+        say(f"{self.label}: {self.unit} {self.n} of {self.total}{self.more}, {left} left")
 
     def set_postfix(self, values: dict[str, str], refresh: bool = False) -> None:
         """What the next lines say beside the count."""
@@ -64,15 +63,14 @@ def bar(label: str, total: int, start: int = 0, *, unit: str = "step", main: boo
     return Lines(label, total, start, unit, quiet=not main)
 
 
-def share_terminal() -> None:
-    """From now on lines and no bars: several processes side by side would draw over each other's."""
-    global _SHARED  # noqa: PLW0603 - a fact of the whole process
-    _SHARED = True
+def share_terminal(whose: str = "") -> None:
+    """From now on lines and no bars: several processes side by side would draw over each other's.
 
-
-def apart(run_id: str) -> str:
-    """What tells a run's lines from those of the others on a shared terminal."""
-    return f" (run {run_id})" if _SHARED else ""
+    Args:
+        whose: stands in front of every line (`run <id>: `).
+    """
+    global _SHARED, _WHOSE
+    _SHARED, _WHOSE = True, whose
 
 
 class Board:
@@ -118,5 +116,5 @@ def counted(label: str, total: int, batches: Iterable[list[T]]) -> Iterator[list
 
 def say(text: str, main: bool = True) -> None:
     if main:
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(f"{_WHOSE}{text}", file=sys.stderr)
         sys.stderr.flush()

@@ -147,6 +147,8 @@ def _runner(plan: Plan) -> tuple[Runner, list[str]]:
         return in_process, error.problems
 
     def run(plan: Plan, points: Sequence[Point]) -> dict[str, Outcome]:
+        for point in points if plan.launcher != "packed" else ():  # their lines have the id alone
+            print(f"run {point.run_id}: {plan.label(point)}", file=sys.stderr, flush=True)
         try:
             returned = launch(launcher, points)
         except KeyboardInterrupt:
