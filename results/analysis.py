@@ -3,8 +3,8 @@
     python -m results.analysis method=pt,dept task=demo/movie_reviews
     python -m results.analysis task=glue/mrpc,glue/qqp method=pt out=prompts.md ledger.root=DIR
 
-Any facet or config key chooses runs. Norms are of the stored prompt vectors; similarity is between runs whose vectors
-have one width, by the two measures of Vu et al. 2022 (SPoT, section 4): the cosine of the mean vectors, and the mean
+Any facet or config key chooses runs. Norms are of the stored prompt vectors; similarity is between runs on one
+backbone, by the two measures of Vu et al. 2022 (SPoT, section 4): the cosine of the mean vectors, and the mean
 cosine over all pairs of vectors. Runs of one task and of two tasks are averaged apart. The vocabulary's tokens nearest
 to each vector need the model: `python scripts/nearest.py run=ID`.
 """
@@ -15,13 +15,16 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.command_line import command, deliver
+from results.filters import settled
 from results.ledger import root_of
 from results.records import Run, matches, read_runs
+from results.setting import MODEL
 from results.standing import told
 from results.tables.layout import LayoutError, check_filters
 
@@ -118,13 +121,19 @@ def page(prompts: Sequence[LearnedPrompt], without: int) -> str:
     out = ["# Learned prompts\n", *_table(head, rows), ""]
     if without:
         out.append(f"{without} runs have no prompt vectors of their own (deep prefixes, composed prompts, weights).\n")
-    by_width: dict[int, list[LearnedPrompt]] = {}
+    alike: dict[tuple[str, str, int], list[LearnedPrompt]] = {}
     for prompt in prompts:
-        by_width.setdefault(prompt.vectors.shape[1], []).append(prompt)
-    for width, held in by_width.items():
+        alike.setdefault(_space(prompt), []).append(prompt)
+    for (backbone, _, width), held in alike.items():
         if len(held) > 1:
-            out += [f"## Similarity, width {width}\n", *_similarity(held), ""]
+            out += [f"## Similarity, {backbone}, width {width}\n", *_similarity(held), ""]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _space(prompt: LearnedPrompt) -> tuple[str, str, int]:
+    """What vectors must share for their cosine to say anything: one frozen model's space, not its width alone."""
+    backbone = str(prompt.run.get("backbone"))
+    return backbone, str(prompt.run.setting.get(f"{MODEL} {backbone}")), int(prompt.vectors.shape[1])
 
 
 def _similarity(held: Sequence[LearnedPrompt]) -> list[str]:
@@ -175,13 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{', '.join(bad)}: arguments are key=value (python -m results.analysis --help)", file=sys.stderr)
         return 2
     given = dict(word.partition("=")[::2] for word in arguments)
-    where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
+    where: dict[str, Any] = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
     reading = read_runs(root_of(given.get("ledger.root")))
     try:
         check_filters(where, reading.runs)
     except LayoutError as error:
         print(error, file=sys.stderr)
         return 2
+    where, lacking = settled(where, reading.runs)
+    for sentence in lacking:
+        print(sentence, file=sys.stderr)
     runs = [run for run in reading.runs if run.done and matches(run, where)]
     found = [(run, prompt_of(run)) for run in runs]
     prompts = [LearnedPrompt(run, vectors) for run, vectors in found if vectors is not None]

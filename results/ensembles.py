@@ -30,6 +30,7 @@ from results.calibration import (
     vote,
 )
 from results.command_line import command, deliver, place
+from results.filters import settled
 from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
@@ -245,13 +246,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{', '.join(bad)}: arguments are key=value (python -m results.ensembles --help)", file=sys.stderr)
         return 2
     given = dict(word.partition("=")[::2] for word in arguments)
-    where = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
+    where: dict[str, Any] = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
     reading = read_runs(root_of(given.get("ledger.root")))
     try:
         check_filters(where, reading.runs)
     except LayoutError as error:
         print(error, file=sys.stderr)
         return 2
+    where, lacking = settled(where, reading.runs)
+    for sentence in lacking:
+        print(sentence, file=sys.stderr)
     asked = [run for run in reading.runs if matches(run, where)]
     runs = [run for run in asked if given.get("fixtures") == "true" or not run.is_fixture]
     found = [together(group) for group in groups_of(runs)]

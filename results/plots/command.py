@@ -10,6 +10,7 @@ from typing import Any
 
 from results.archive import with_archive
 from results.command_line import command, place
+from results.filters import said
 from results.ledger import default_root, root_of
 from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
@@ -31,6 +32,7 @@ filters      any field of the record (task=glue/rte method=pt,dept seed=1,2), an
              (runner.max_steps=40), run_id=PREFIX, paper=NAME (its experiments), paper=NAME table=NAME (the runs in
              a table's cells)
 out          folder of the PNG and PDF files (default results/plots_out)"""
+SHOWN = ("task", "backbone", "protocol", "method", "paper", "table", "experiment")  # what a figure says by itself
 OPTIONS = ("out", "ledger.root", "points", "fixtures")
 OF_TABLES = ("sizes",)  # drawn of a table's cells
 
@@ -63,9 +65,15 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, str], dict[str, list
 
 
 def figures(
-    kind: str, runs: Sequence[Seen], out: Path, *, every_point: bool = False, fixtures: bool = False
+    kind: str,
+    runs: Sequence[Seen],
+    out: Path,
+    *,
+    every_point: bool = False,
+    fixtures: bool = False,
+    only: str = "",
 ) -> list[Path]:
-    """Draw a kind of figure for every panel that has something to show.
+    """Draw a kind of figure for every panel that has something to show; `only`: what the runs were narrowed to.
 
     Returns:
         The paths written: ``<kind>.png`` and ``.pdf`` where there is one panel, else ``<kind>-<panel>.*``.
@@ -76,6 +84,7 @@ def figures(
     paths: list[Path] = []
     for panel in chosen:
         name = kind if len(chosen) == 1 else f"{kind}-{panel.slug}"
+        panel.only = only
         with style.look():
             paths += KINDS[kind](panel, out, name, every_point)
     return paths
@@ -112,6 +121,7 @@ def main(arguments: Sequence[str]) -> int:
             out,
             every_point=options.get("points") == "all",
             fixtures=fixtures,
+            only=said({key: values for key, values in filters.items() if key not in SHOWN}),
         )
         if not paths:
             raise Refused(_nothing(kind, runs, root, filters))

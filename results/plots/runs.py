@@ -15,6 +15,7 @@ from typing import Any
 from results import ledger
 from results.archive import with_archive
 from results.files import read_lines
+from results.filters import settled
 from results.identity import flatten
 from results.plots.settings import by_setting, told_apart
 from results.records import Run, matches, read_runs
@@ -23,6 +24,7 @@ from results.sound import sound_gates, sound_history
 from results.tables.layout import load
 
 MAIN_GROUPS = ("prompt", "prefix", "weights")  # what a method's one learning rate is, where it has several
+BY_NAME = ("paper", "experiment", "run_id")  # filters by the beginning of a name
 BASELINES = {"none": "zero-shot", "majority": "majority class"}
 
 
@@ -150,6 +152,7 @@ class Panel:
     backbone: str
     protocol: str
     runs: list[Seen]
+    only: str = ""  # what a user narrowed the runs to: said in the title
 
     @property
     def metric(self) -> str:
@@ -157,7 +160,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        return f"{self.task} · {self.backbone} · protocol {self.protocol}"
+        return f"{self.task} · {self.backbone} · protocol {self.protocol}{f' · only {self.only}' if self.only else ''}"
 
     @property
     def slug(self) -> str:
@@ -236,9 +239,11 @@ def read(root: Path | str, filters: Mapping[str, Sequence[str]]) -> tuple[list[S
     if tables := rest.pop("table", None):
         layouts = [load(paper, table) for paper in rest.pop("paper", ("",)) for table in tables]
         runs = [run for run in runs if any(layout.holds(run) for layout in layouts)]
-    runs = [run for run in runs if passes(run, rest)]
+    chosen = {key: value for key, value in rest.items() if key not in BY_NAME}
+    meant, lacking = settled(chosen, runs)
+    runs = [run for run in runs if passes(run, rest | meant)]
     words = told_apart(runs)
-    return [replace(run, apart=words(run)) for run in runs], reading.problems
+    return [replace(run, apart=words(run)) for run in runs], [*reading.problems, *lacking]
 
 
 def experiment_of(run: Run) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from results.command_line import command, place
 from results.files import write_text
+from results.filters import said
 from results.ledger import default_root, root_of
 from results.plots.runs import read
 from results.records import Reading
@@ -38,9 +39,10 @@ def write(
     """
     runs, problems = read(root, filters or {})
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    title += f" (only {said(filters)})" if filters else ""
     content = payload.build(runs, problems, title=title, made=made, ledger=f"{root.parent.name}/{root.name}")
     content.index["fixtures"] = fixtures
-    tables = paper_tables(runs, Reading(root), fixtures=fixtures)
+    tables = paper_tables(runs, Reading(root), fixtures=fixtures, only=said(filters or {}))
     write_text(out, page.render(content, tables, audit_table(), power_tables()))
     return len(runs)
 

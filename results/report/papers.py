@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 from results.audit.summary import summary_table
 from results.plots.runs import Seen
@@ -18,19 +19,20 @@ from results.tables.render import html_text
 PROTOCOLS = ("dept", "official", "lester")
 
 
-def paper_tables(runs: Sequence[Seen], reading: Reading, *, fixtures: bool = False) -> str:
+def paper_tables(runs: Sequence[Seen], reading: Reading, *, fixtures: bool = False, only: str = "") -> str:
     """The HTML of every paper table of which at least one trained cell has runs, each with all its pairs.
 
     Args:
         runs: the runs that the page shows.
         reading: the ledger they are from (its root and problems).
         fixtures: whether runs without scientific value stand in them, marked.
+        only: what the runs of the page were narrowed to.
     """
     shown = Reading(reading.root, list(runs), [])
     found = []
     for paper in papers():
         for name in tables_of(paper):
-            layout = load(paper, name)
+            layout = replace(load(paper, name), only=f"Only runs with {only}." if only else "")
             options = Options(fixtures=fixtures)
             table = build(layout, shown, options)
             if any(cell.run_ids for row in table.rows for cell in row.cells.values()):

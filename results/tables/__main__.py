@@ -24,10 +24,12 @@ by commas.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from results.archive import with_archive
 from results.command_line import command, deliver
+from results.filters import settled
 from results.ledger import root_of
 from results.records import Reading, read_runs
 from results.tables.appendix import appendix
@@ -151,20 +153,27 @@ def _flag(settings: dict[str, str], name: str) -> bool:
 def _layouts(settings: dict[str, str], filters: dict[str, Any]) -> tuple[list[Layout], Reading]:
     """The layouts asked for, and the ledger."""
     reading = read_runs(root_of(settings["ledger.root"]))
-    check_filters(filters, reading.runs)
     paper, table = settings["paper"], settings["table"]
     if paper and (settings["rows"] or settings["cols"]):
         raise LayoutError("paper= and rows=/cols= exclude each other: a paper's table has its own layout")
     if paper:
         reading = with_archive(reading, paper)
+    check_filters(filters, reading.runs)
+    filters, lacking = settled(filters, reading.runs)
+    if paper:
         names: list[str | None] = list(tables_of(paper)) if table == "all" else [table or None]
-        layouts = [load(paper, name).narrowed(filters) for name in names]
+        layouts = [_noted(load(paper, name).narrowed(filters), lacking) for name in names]
         return [with_medians(layout) if _flag(settings, "median") else layout for layout in layouts], reading
     if table:
         raise LayoutError(f"table={table}: say of which paper (paper=...)")
     usable = [run for run in reading.runs if settings["fixtures"] == "true" or not run.is_fixture]
-    layout = free(usable, settings["rows"] or "method", settings["cols"] or "task", filters)
+    layout = _noted(free(usable, settings["rows"] or "method", settings["cols"] or "task", filters), lacking)
     return [with_medians(layout) if _flag(settings, "median") else layout], reading
+
+
+def _noted(layout: Layout, lacking: list[str]) -> Layout:
+    """A layout that says which values of its filters no run has."""
+    return replace(layout, only=" ".join([layout.only, *lacking]).strip())
 
 
 def _text(table: Table, settings: dict[str, str]) -> str:

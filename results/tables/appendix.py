@@ -39,7 +39,7 @@ def appendix(state: State, table: Table) -> str:
     """The page of one table."""
     lines = [line for line in lines_of(state, table) if line.shown]
     title = table.title or f"{table.paper} {table.name}".strip()
-    out = [f"# Reproducibility: {title}", ""]
+    out = [f"# Reproducibility: {title}", "", *([state.layout.only, ""] if state.layout.only else [])]
     if not lines:
         return "\n".join([*out, "No run stands in this table.", ""])
     out += _table(HEAD, [_row(line) for line in lines])

@@ -25,7 +25,7 @@ PACE = {
 def sentences(state: State, table: Table) -> list[str]:
     """The caption, one sentence per entry."""
     said = [table.title + "." if table.title and not table.title.endswith(".") else table.title]
-    said += [text for text in state.layout.caption]
+    said += [state.layout.only, *state.layout.caption]
     said += [
         _spread(state, table),
         *_facets(state),

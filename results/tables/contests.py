@@ -175,8 +175,9 @@ def pairs_text(layout: Layout, reading: Reading, options: Options | None = None)
 
 
 def _pairs(layout: Layout, title: str, contests: Sequence[Contest], untested: dict[str, str]) -> str:
+    only = f"{layout.only} " if layout.only else ""
     return (
-        f"{matrix(contests)}\n{title}. {_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
+        f"{matrix(contests)}\n{title}. {only}{_direction(layout)}, in points, with a 95% interval, by {METHOD}; "
         f"bold: different at 5%, Holm over {_pairs_of(len(contests))}, which nobody declared beforehand (exploratory). "
         f"No bold is no proof of equality, and {COLLAPSE}." + (f" Not tested{_because(untested)}." if untested else "")
     )

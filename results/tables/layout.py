@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from results.controls import MARK
+from results.filters import said
 from results.identity import flatten
 from results.records import UNTRAINED, Run, matches
 from results.standing import told
@@ -113,6 +114,7 @@ class Layout:
     command: str = ""
     experiments: Mapping[str, str] = field(default_factory=dict)
     lineage: str = ""
+    only: str = ""  # what a user narrowed it to: said wherever the table is shown
 
     def __post_init__(self) -> None:
         """Whatever makes a layout, a method that is known from an abstract alone is called so in it."""
@@ -144,7 +146,8 @@ class Layout:
 
     def narrowed(self, filters: Mapping[str, Any]) -> Layout:
         """The same table over fewer runs."""
-        return replace(self, where={**self.where, **filters})
+        only = f"Only runs with {said(filters)}." if filters else ""
+        return replace(self, where={**self.where, **filters}, only=only)
 
 
 def papers() -> list[str]:
@@ -239,9 +242,9 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
             specs.append(RowSpec(f"untrained {_named(where)}", where, value="untrained"))
         specs.append(RowSpec(_named(where), where))
     specs.sort(key=lambda spec: spec.value != "untrained" and spec.where.get("method") not in UNTRAINED)
-    title = f"{rows} by {cols}" + "".join(f", {name}={value}" for name, value in filters.items())
-    said = _without(kept, (*names, *across))
-    return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters), caption=said)
+    title = f"{rows} by {cols}" + (f", {said(filters)}" if filters else "")
+    lost = _without(kept, (*names, *across))
+    return Layout("", "free", title, tuple(columns), tuple(specs), where=dict(filters), caption=lost)
 
 
 def _scored_untrained(run: Run) -> bool:
