@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from results.analysis import clusters, main, nearest, norms, prompt_of, similarity_of_means, similarity_of_tokens
+from results.analysis import (
+    LearnedPrompt,
+    clusters,
+    main,
+    nearest,
+    norms,
+    page,
+    prompt_of,
+    similarity_of_means,
+    similarity_of_tokens,
+)
 from results.records import read_runs
 from tests.unit.results_fixtures import write_run
 
@@ -91,3 +101,13 @@ def test_only_a_prompt_of_its_own_is_read(ledger: Path) -> None:
     found = {run.get("method"): prompt_of(run) for run in read_runs(ledger).runs}
     assert found["prefix"] is None and found["majority"] is None
     assert found["pt"] is not None and found["pt"].shape == (6, 8) and found["pt"].dtype == np.float64
+
+
+def test_prompts_of_two_backbones_have_no_cosine(tmp_path: Path) -> None:
+    for backbone in ("smollm2_135m", "minilm_l6"):
+        run_id = write_run(tmp_path, config={"backbone": {"name": backbone}})
+        save_file({"prompt": np.ones((2, 4), dtype=np.float32)}, tmp_path / run_id / "method.safetensors")
+    found = [(run, prompt_of(run)) for run in read_runs(tmp_path).runs]
+    prompts = [LearnedPrompt(run, vectors) for run, vectors in found if vectors is not None]
+    assert len(prompts) == 2 and "Similarity" not in page(prompts, 0)
+    assert "## Similarity, minilm_l6, width 4" in page([*prompts, *prompts], 0)
