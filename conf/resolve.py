@@ -21,6 +21,7 @@ import yaml
 from conf.capabilities import capabilities
 from conf.check import missing_groups
 from conf.check import problems as outside_ranges
+from conf.unread import unread
 from tasks.config import length_for, steps_for
 from tasks.errors import brief
 from tasks.splits import trained_rows
@@ -64,6 +65,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     said = {problem.split("=", 1)[0] for problem in problems}
     for group in GROUPS:
         problems += [text for text in _outside_choices(group, resolved[group]) if text.split("=", 1)[0] not in said]
+    problems += unread(config, resolved)
     released = resolved.get("released") or {}
     if released.get("set") and not released.get("path"):
         problems.append(f"released.set={released['set']}: give released.root too, the folder that holds the sets")

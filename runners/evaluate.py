@@ -256,7 +256,8 @@ class Evaluator:
         return [Answer(parse_answer(self.task, e, text)) for e, text in zip(examples, texts, strict=True)]
 
     def _chosen(self, scores: torch.Tensor, examples: Sequence[Example]) -> list[Answer]:
-        """The best candidate of every row of (B, C), with the normalised log-probability of each; -inf is none."""
+        """The best candidate of every row of (B, C), of equal ones the first, with the normalised log-probability of
+        each; -inf is none."""
         scores = scores.cpu()  # the one look at the device of a batch
         top = scores.max(-1).values  # NaN where one is
         refuse_unsound(top.isfinite().tolist(), examples)

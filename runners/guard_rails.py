@@ -28,6 +28,7 @@ from runners.verdicts import (
     learned,
     over_budget,
     standard_error,
+    told_apart,
     truncation,
     verdict,
 )
@@ -47,6 +48,10 @@ def of_data(config: Config, report: Mapping[str, Any], aloud: bool) -> list[Verd
     if report.get("control"):
         found.append(verdict("control", "note", report["control"]))
         say(report["control"], aloud)
+    if capabilities(config.method).trains and report["select_split"] == report["report_split"]:
+        rows = (report.get("official_split") or {}).get(report["report_split"], report["report_split"])
+        text = f"selected and reported on the same rows ({rows}): the best of its evaluations there"
+        found.append(verdict("selected_on_report", "note", text))
     seen = trained_on(config.backbone, config.task.name)
     if seen and not config.backbone.random_weights:
         found.append(verdict("trained_before", "note", seen))
@@ -55,7 +60,8 @@ def of_data(config: Config, report: Mapping[str, Any], aloud: bool) -> list[Verd
 
 
 def of_lengths(config: Config, splits: Mapping[str, Split], reported: str, aloud: bool) -> list[Verdict]:
-    """What the length limit cuts: of the reported split always, of others where it is much."""
+    """What the length limit cuts: of the reported split always, of others where it is much; and which of its rows have
+    their right option twice."""
     whole, kept = capped_length(config), []
     limit = min(whole, room_for_source(config) or whole)
     for role, split in splits.items():
@@ -64,7 +70,8 @@ def of_lengths(config: Config, splits: Mapping[str, Split], reported: str, aloud
             kept.append(found)
         if found["level"] == "warning":
             say(found["message"], aloud)
-    return kept
+    options = kind_of(config.task).options and config.backbone.traits.writes
+    return kept + (told_apart(reported, splits[reported]) if options else [])
 
 
 def ceilings(

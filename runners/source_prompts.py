@@ -13,7 +13,7 @@ from conf.paths import ledger_of
 from conf.schema import Config
 from methods import load as methods
 from methods.base import InputMethod
-from methods.source import Source
+from methods.source import Prompts, Source
 from runners.changed import refuse_changed
 from runners.same_backbone import other_backbone
 
@@ -78,9 +78,10 @@ def _prompt(config: Config, backbone: Any, name: str, run_id: str) -> Tensor:
     method.restored()
     nothing = torch.zeros(1, 1, dtype=torch.long)
     made = [_read(method, backbone, nothing + token) for token in (0, 1)]
-    if not torch.equal(*made):
+    # one prompt for each example, or one of several, is told by its shape: two examples may have the same by chance
+    if any(prompts.index is not None for prompts in made) or not torch.equal(made[0].vectors, made[1].vectors):
         raise WrongSource(f"{where}: the prompt of method={other.method['name']} differs from example to example")
-    return made[0]
+    return made[0].vectors[0]
 
 
 def _shifts(method: InputMethod) -> bool:
@@ -88,12 +89,12 @@ def _shifts(method: InputMethod) -> bool:
     return any(getattr(type(method), n) is not getattr(InputMethod, n) for n in ("position_offsets", "token_offset"))
 
 
-def _read(method: InputMethod, backbone: Any, ids: Tensor) -> Tensor:
-    """The prompt (m, d) of a one-token source."""
+def _read(method: InputMethod, backbone: Any, ids: Tensor) -> Prompts:
+    """The prompts of a one-token source."""
     embeds = backbone.embed(ids.to(backbone.device)).cpu().float()
     with torch.no_grad():
         width = embeds.shape[2]
         source = Source(embeds, ids, torch.ones_like(ids), reader=lambda s: s.embeds[:, 0, :width])
         prompts = method.eval().read(source)
     assert prompts is not None
-    return prompts.by_row(1)[0]
+    return prompts

@@ -122,6 +122,17 @@ def truncation(role: str, cut_from: Sequence[int], rows: int, limit: int) -> Ver
     return verdict("truncated", level, text + " (never the answer)", rate=share)
 
 
+def told_apart(role: str, split: Any) -> list[Verdict]:
+    """Rows whose right candidate has the token ids of another one: of equal scores the first one wins."""
+    rows = [e.choices for e in split.encoded if e.choices and e.choices.count(e.choices[int(e.label or 0)]) > 1]
+    if not rows:
+        return []
+    text = (
+        f"{len(rows)} of {len(split.encoded)} {role} rows have their right option twice, and the first one is answered"
+    )
+    return [verdict("told_apart", "note", text, rate=len(rows) / len(split.encoded))]
+
+
 def invalid_answers(invalid: float | None) -> list[Verdict]:
     """The share of generated answers outside the label set."""
     if invalid is None:

@@ -179,8 +179,17 @@ def whole(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
 
 
 def lmbff(task: TaskConfig, protocol: ProtocolConfig, sizes: Sizes) -> Parts:
-    """Gao et al. 2021: few-shot train and dev out of the official train split; the official dev is the test."""
+    """Gao et al. 2021: few-shot train and dev out of the official train split; the official dev is the test.
+
+    Raises:
+        DataError: nothing is drawn per class, so that the training rows themselves would select.
+    """
     _need(sizes, task, "train")
+    if not protocol.k_shot or protocol.few_shot != "per_class":
+        raise DataError(
+            f"protocol.split=lmbff with k_shot={protocol.k_shot} few_shot={protocol.few_shot}: it draws rows for "
+            "training and as many others for selection, so give protocol.k_shot=16 protocol.few_shot=per_class"
+        )
     return {"train": Part("train"), "validation": Part("train"), "test": Part(_held(task, sizes))}
 
 

@@ -261,6 +261,8 @@ def _few(
             rows = {**rows, "validation": (split, [train[p] for p in held])}
     elif protocol.few_shot == "total":
         drawn = draw_total(classes, k, seed, protocol.few_shot_order)
+        if len(drawn) < k // len(set(classes)) * len(set(classes)):
+            verdicts.append(f"k_shot={k}: only {len(drawn)} training rows could be drawn")
     else:
         raise DataError(f"protocol.few_shot={protocol.few_shot!r}: total or per_class")
     return {**rows, "train": (split, [train[p] for p in drawn])}, verdicts

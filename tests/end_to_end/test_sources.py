@@ -72,12 +72,12 @@ def test_one_source_answers_as_that_run_does(ledger: tuple[Path, dict[str, str]]
     ("method", "name", "says"),
     [
         ("sesom", "dept", "method=dept changes the tokens too"),
-        ("sesom", "t5", "that run has backbone=tiny_t5, this one tiny_llama"),
+        ("sesom", "t5", "that run had backbone tiny_t5 (no hub), this one has tiny_llama"),
         ("sesom", "longer", "sources have as many vectors as the target"),
         ("sesom", "lopa", "differs from example to example"),
         ("sesom", "prefix", "puts no prompt in front of the tokens"),
         ("attempt", "own_task", "that run is of this task"),
-        ("attempt", "t5", "that run has backbone=tiny_t5, this one tiny_llama"),
+        ("attempt", "t5", "that run had backbone tiny_t5 (no hub), this one has tiny_llama"),
     ],
 )
 def test_what_cannot_be_a_source(ledger: tuple[Path, dict[str, str]], method: str, name: str, says: str) -> None:
@@ -112,3 +112,15 @@ def test_a_source_whose_method_has_changed_since(tmp_path: Path) -> None:
     assert "mine.py" in str(refused.reason)
     file.write_text(text)
     assert mixed(tmp_path, "sesom", sources, "seed=2").status == "done"
+
+
+def test_a_prompt_for_each_example_is_no_source_though_two_examples_have_the_same(tmp_path: Path) -> None:
+    """The shape says whether examples share a prompt, not two of them."""
+    file = tmp_path / "mine.py"
+    text = method_files("mine", "prompt")["methods/mine.py"]
+    file.write_text(text.replace("return self.prompt", "return self.prompt.expand(len(source), -1, -1)"))
+    own: tuple[Any, ...] = ("method=own", f"method.path={file}", "method.options={prompt_length:3}", STEPS)
+    first = run_here(tmp_path, *own, "task=superglue/boolq", "method.lr.prompt=0.1")
+    assert first.status == "done", first.reason
+    refused = mixed(tmp_path, "sesom", {"mine": str(first.run_id)})
+    assert refused.exit_code == 2 and "differs from example to example" in str(refused.reason)

@@ -113,3 +113,20 @@ def test_a_folder_is_no_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("gpt2", "./gpt2", "./not/here", str(tmp_path / "gpt2")):
         (said,) = problems("method=pt", "backbone=hub", f"backbone.hub={name}")
         assert f"backbone.path={name}" in said and f"backbone.hub={name}" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "under"),
+    [
+        ("runner.optimizer.decay_rate=0.5", "runner.optimizer.name=adafactor"),
+        ("runner.schedule.factor_per_epoch=0.5", "runner.schedule.name=exponential"),
+        ("method.init_text=Read this", "method.init=text"),
+        ("method.init_text_eos=true", "method.init=text"),
+    ],
+)
+def test_an_option_that_nothing_reads_here_names_no_run_of_its_own(override: str, under: str) -> None:
+    other = ["method=pt", "method.init=sampled_vocabulary"]
+    [said] = problems(*other, override)
+    assert said.startswith(override.split("=")[0]) and f"read under {under} alone" in said
+    chosen = compose([*other, override, under] if under.startswith("runner") else ["method=pt", override, under])
+    assert str(get(chosen, override.split("=")[0])).lower() == override.split("=")[1].lower()

@@ -144,3 +144,10 @@ def test_lmbff_draws_as_its_script(seed: int) -> None:
     assert held == [p for rows in by_label.values() for p in rows[16:32]]
     with pytest.raises(DataError, match="needs 100 rows of each class"):
         draw_per_class(labels, 50, seed)
+
+
+@pytest.mark.parametrize("changes", [{"k_shot": None}, {"few_shot": "total"}])
+def test_lmbff_without_draws_per_class_would_select_on_its_training_rows(changes: dict[str, object]) -> None:
+    protocol, sizes = protocol_of("lmbff", **changes), {"train": 100, "validation": 20}
+    with pytest.raises(DataError, match=r"give protocol\.k_shot=16 protocol\.few_shot=per_class"):
+        parts_of(task_of("superglue/boolq"), protocol, sizes)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from runners.verdicts import ceiling, constant, invalid_answers, learned, over_budget, standard_error, truncation
+from conf.compose import compose, typed
+from runners.guard_rails import of_data
+from runners.verdicts import (
+    ceiling,
+    constant,
+    invalid_answers,
+    learned,
+    over_budget,
+    standard_error,
+    told_apart,
+    truncation,
+)
+from tasks.encode import Encoded
 from tasks.metrics import Prediction, sums_of
 from tasks.sums import Sums
 
@@ -99,3 +112,22 @@ def test_the_standard_error_of_whole_groups_is_of_as_many_groups_as_there_are() 
     assert sums is not None and float(sums.value(sums.terms.sum(0))) == 0.75
     found = standard_error(rows, "em", lambda drawn: {"em": 0.75}, 0.75, sums)
     assert found == pytest.approx(math.sqrt(0.75 * 0.25 / 8))
+
+
+def test_an_option_that_stands_twice_in_its_row_is_told() -> None:
+    """Of equal scores the first candidate wins: where the second one is gold, no model can be right."""
+    rows = [Encoded("0", choices=[[5], [6]], label=1), Encoded("1", choices=[[5], [5], [7]], label=1)]
+    [found] = told_apart("test", SimpleNamespace(encoded=rows))
+    assert found["message"].startswith("1 of 2 test rows have their right option twice") and found["rate"] == 0.5
+    assert told_apart("test", SimpleNamespace(encoded=rows[:1])) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "report_split", "told"), [("pt", "validation", 1), ("pt", "test", 0), ("none", "validation", 0)]
+)
+def test_selection_on_the_reported_rows_is_told(method: str, report_split: str, told: int) -> None:
+    config = typed(compose([f"method={method}", "task=superglue/boolq", "backbone=tiny_t5", "data=fixture"]))
+    report = {"verdicts": [], "rows": {}, "select_split": "validation", "report_split": report_split}
+    found = of_data(config, report | {"official_split": {"validation": "validation_matched"}}, False)
+    assert [v["name"] for v in found].count("selected_on_report") == told
+    assert not told or "the same rows (validation_matched)" in found[-1]["message"]
