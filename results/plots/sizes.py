@@ -93,10 +93,20 @@ def series_of(row: RowSpec) -> str:
 def methods_by_backbone(runs: Sequence[Run], filters: Mapping[str, Any]) -> Layout:
     """A free table of methods crossed with backbones, with the mean over all tasks that runs have."""
     layout = free(runs, "method,backbone", "task", filters)
+    said = "".join(f", {name} {_listed(value)}" for name, value in filters.items())
+    rows = tuple(
+        replace(row, label=f"{palette.label(str(row.where['method']))}, {row.where['backbone']}") for row in layout.rows
+    )
+    layout = replace(layout, title=f"Score by model size{said}", rows=rows)
     keys = tuple(column.key for column in layout.columns if column.kind == "score")
     if len(keys) < 2:
         return layout
-    return replace(layout, columns=(*layout.columns, ColumnSpec("mean", "Avg.", "average", of=keys)))
+    mean = ColumnSpec("mean", "Avg.", "average", of=keys)
+    return replace(layout, columns=(*layout.columns, mean))
+
+
+def _listed(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _column(state: State) -> ColumnSpec:
@@ -216,7 +226,10 @@ def _what(state: State, column: ColumnSpec) -> str:
 def _caption(state: State, table: Table, made: Figure) -> str:
     ids = list(dict.fromkeys(i for places in made.series.values() for place in places for i in place.ids))
     seeds = any(place.seeds for places in made.series.values() for place in places)
-    said = [f"Cells of the table ({_what(state, made.column)})" + ("; small dots: every seed" if seeds else "")]
+    said = [
+        f"Cells of the table, {_what(state, made.column)[:-9]}, in points"
+        + ("; small dots: every seed" if seeds else "")
+    ]
     if any(place.published is not None for places in made.series.values() for place in places):
         said.append("hollow: published")
     if made.left_out:

@@ -104,3 +104,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         capsys.readouterr()
         assert command.main(["sizes", *bad, *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_methods_by_backbone_are_lines_under_their_names(tmp_path: Path) -> None:
+    """What must stand beside a name (APT is known from an abstract) parted its models into lines of one point."""
+    for backbone, count in (("bert_base", 110_000_000), ("bert_large", 335_000_000)):
+        for method in ("apt", "pt, shuffled labels (control)", "none"):
+            more = {"untrained": 0.5} if method == "apt" else {}
+            write_run(tmp_path, method, config={"backbone": {"name": backbone}}, backbone_parameters=count, **more)  # type: ignore[arg-type]
+    reading = read_runs(tmp_path)
+    layout = sizes.methods_by_backbone(reading.runs, {"protocol": ["carved"]})
+    figure = sizes.figure_of(*fill(layout, reading, Options(significance=False)))
+    assert {name: len(places) for name, places in figure.series.items()} == {
+        "APT, gates after the abstract": 2, "pt, shuffled labels (control)": 2, "zero-shot": 2,
+    }  # fmt: skip
+    assert layout.title == "Score by model size, protocol carved"
