@@ -65,10 +65,10 @@ class Ensemble:
 
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
-    """Finished runs by configuration apart from their seed, those with at least two."""
+    """Finished trained runs by configuration apart from their seed, those with at least two."""
     found: dict[str, dict[Any, Run]] = {}
     for run in runs:
-        if run.done:
+        if run.done and run.trained:  # seeds of what draws nothing are one run
             found.setdefault(run.configuration, {}).setdefault(run.draw, run)
     return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
 

@@ -142,9 +142,6 @@ def hours_text(states: Sequence[PointState]) -> str:
     if not timed:
         return "hours not known: nothing is trained here, or neither sizes nor like runs tell of it"
     total = hours(states)
-    amount = (
-        f"{60 * total:.0f} minutes" if total < 1 else f"{total:,.1f} hours" if total < 1000 else f"{total:,.0f} hours"
-    )
     measured = sum(state.measured for state in timed)
     if measured == len(timed):
         source = "from measured steps of like runs"
@@ -156,7 +153,7 @@ def hours_text(states: Sequence[PointState]) -> str:
         source = f"a guess from the model's size on a {device()}: no like run has been measured here yet"
     if len(timed) < len(todo):
         source += f"; {len(todo) - len(timed)} of {len(todo)} points not counted: they train nothing, or are not known"
-    return f"about {amount} in one process ({source}){_elsewhere(timed)}"
+    return f"about {_amount(total)} in one process ({source}){_elsewhere(timed)}"
 
 
 def _elsewhere(timed: Sequence[PointState]) -> str:
@@ -164,8 +161,15 @@ def _elsewhere(timed: Sequence[PointState]) -> str:
     guessed = sum(state.hours or 0.0 for state in timed if not state.measured)
     if device() == "GPU" or guessed <= LIMIT_HOURS:
         return ""
-    there = guessed * SPEED["CPU"] / SPEED["GPU"]
-    return f"; the guessed part on a GPU of {SPEED['GPU']:.0e} operations a second: {there:,.0f} hours (never measured)"
+    there = _amount(guessed * SPEED["CPU"] / SPEED["GPU"])
+    return f"; the guessed part on a GPU of {SPEED['GPU'] / 1e12:g} TFLOP/s: about {there} (never measured)"
+
+
+def _amount(total: float) -> str:
+    """Hours in words: minutes under one, whole hours from a hundred."""
+    if total < 1:
+        return f"{60 * total:.0f} minutes"
+    return f"{total:,.1f} hours" if total < 100 else f"{total:,.0f} hours"
 
 
 def show(plan: Plan, states: Sequence[PointState], most: int = 400) -> str:

@@ -253,13 +253,16 @@ def _scored_untrained(run: Run) -> bool:
 
 def _without(runs: Sequence[Run], names: Sequence[str]) -> tuple[str, ...]:
     """The finished runs that stand in no cell of a free table, because they have no such key, by the key."""
-    found = [(name, sum(run.done and run.get(name) is None for run in runs)) for name in dict.fromkeys(names)]
+    lacking: dict[frozenset[str], list[str]] = {}  # by the runs: keys that the same runs lack are said once
+    for name in dict.fromkeys(names):
+        ids = frozenset(run.id for run in runs if run.done and run.get(name) is None)
+        if ids:
+            lacking.setdefault(ids, []).append(name)
     return tuple(
-        f"{count} finished runs have no {name} and stand in no cell."
-        if count > 1
-        else f"1 finished run has no {name} and stands in no cell."
-        for name, count in found
-        if count
+        f"{len(ids)} finished runs have no {' and no '.join(keys)} and stand in no cell."
+        if len(ids) > 1
+        else f"1 finished run has no {' and no '.join(keys)} and stands in no cell."
+        for ids, keys in lacking.items()
     )
 
 

@@ -285,7 +285,9 @@ def test_measured_steps_are_scaled_to_the_batch() -> None:
 def test_a_long_guess_on_a_cpu_says_what_it_is_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     state = PointState("missing", 7500.0, False)
     monkeypatch.setattr("runners.survey.device", lambda: "CPU")
-    assert "about 7,500 hours" in hours_text([state]) and "operations a second: 100 hours" in hours_text([state])
-    assert "a second" not in hours_text([PointState("missing", 7500.0, True)])  # measured here: no guess to convert
+    assert "about 7,500 hours" in hours_text([state]) and "on a GPU of 30 TFLOP/s: about 100 hours" in hours_text(
+        [state]
+    )
+    assert "TFLOP" not in hours_text([PointState("missing", 7500.0, True)])  # measured here: no guess to convert
     monkeypatch.setattr("runners.survey.device", lambda: "GPU")
-    assert "a second" not in hours_text([state])
+    assert "TFLOP" not in hours_text([state])

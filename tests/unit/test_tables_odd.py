@@ -116,6 +116,13 @@ def test_runs_without_a_key_are_counted_not_lost(tmp_path: Path) -> None:
     caption = build(free(reading.runs, "method,method.rank", "task", {}), reading).caption
     assert "1 finished run has no method.rank and stands in no cell." in caption
     assert not any("stands in no cell" in text for text in table_of(tmp_path).caption)
+    one = trained(tmp_path, "dept", 1, 0.9)
+    record = json.loads((tmp_path / one / "record.json").read_text())
+    transfer = {"from": "a", "to": "b", "run": "x"}
+    (tmp_path / one / "record.json").write_text(json.dumps(record | {"transfer": transfer}))
+    reading = read_runs(tmp_path)
+    said = build(free(reading.runs, "transfer.from", "transfer.to", {}), reading).caption
+    assert "2 finished runs have no transfer.from and no transfer.to and stand in no cell." in said
 
 
 def test_controls_are_rows_of_their_own_and_the_command_of_a_missing_one_runs_it(tmp_path: Path) -> None:
