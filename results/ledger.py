@@ -199,7 +199,10 @@ class Ledger:
         names = sorted(folder.name for folder in self.folders() if folder.name.startswith(prefix))
         if len(names) != 1:
             seen = ", ".join(names[:8]) if names else "none"
-            raise KeyError(f"run {prefix!r} in {self.root}: {len(names)} runs begin so ({seen})")
+            raise KeyError(
+                f"run {prefix!r} in {self.root}: {len(names)} runs begin so ({seen}); "
+                "python -m results.ledger list shows all"
+            )
         return self.run(names[0])
 
     def records(self) -> list[dict[str, Any]]:

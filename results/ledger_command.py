@@ -76,12 +76,18 @@ def _list(names: Sequence[str], given: dict[str, str]) -> int:
     reading = read_runs(ledger.root)
     shown = [line_of(run) for run in reading.runs if matches(run, wanted)]
     print(
-        "\n".join(shown) or f"{len(reading.runs)} runs in {ledger.root}, none passes",
+        "\n".join(shown) or _none_of(len(reading.runs), ledger),
         file=None if shown else sys.stderr,
     )
     for problem in reading.problems:
         print(problem, file=sys.stderr)
     return 1 if reading.problems else 0
+
+
+def _none_of(count: int, ledger: Ledger) -> str:
+    if not count:
+        return f"no runs in {ledger.root} yet; make demo trains some"
+    return f"{count} runs in {ledger.root}, none passes"
 
 
 def line_of(run: Run) -> str:

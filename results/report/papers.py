@@ -36,6 +36,7 @@ def paper_tables(runs: Sequence[Seen], reading: Reading, *, fixtures: bool = Fal
             options = Options(fixtures=fixtures)
             table = build(layout, shown, options)
             if any(cell.run_ids for row in table.rows for cell in row.cells.values()):
+                found.append(f"<h3>{html.escape(f'{paper}, table {name}')}</h3>")  # the caption stands below
                 found.append(_marked(f'<div class="scroll card">{html_text(table)}</div>', fixtures, runs))
                 pairs = html.escape(pairs_text(layout, shown, options))
                 found.append(

@@ -189,3 +189,27 @@ def test_two_thousand_runs_take_seconds(tmp_path: Path) -> None:
     assert command.write(tmp_path / "runs", tmp_path / "report.html") == 2000
     assert time.process_time() - start < 15
     assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_every_table_of_a_paper_stands_under_its_name(tmp_path: Path) -> None:
+    """Its caption stands below it, a screen further down."""
+    from results.records import Reading
+    from results.report.papers import paper_tables
+
+    make_ledger(tmp_path, runs=60)
+    runs, _ = read(tmp_path, {})
+    shown = paper_tables(runs, Reading(tmp_path), fixtures=True)
+    names = re.findall(r"<h3>(\w+), table ([\w-]+)</h3>", shown)
+    assert names and len(names) == shown.count('<table class="paper"')
+    assert [f'id="{paper}-{name}"' in shown for paper, name in names] == [True] * len(names)
+
+
+def test_a_score_at_its_edge_comes_without_a_standard_error(tmp_path: Path) -> None:
+    """Records of before hold 0.0 there, which would read as certainty."""
+    make_ledger(tmp_path, runs=6)
+    runs, problems = read(tmp_path, {})
+    for run, error in zip(runs, (0.0, None, 0.021), strict=False):
+        run.record["standard_error"] = error
+    made = payload.build(runs[:3], problems, title="t", made="now", ledger="x/y")
+    columns = made.index["columns"]
+    assert [columns["error"][columns["id"].index(run.id)] for run in runs[:3]] == [None, None, 0.021]
