@@ -14,6 +14,7 @@ from results.selection import Choice, choose
 from results.statistics import least_share, proportion_error
 from results.tables import caption, compare, derived, published
 from results.tables.commands import command_for
+from results.tables.evidence import counted_by
 from results.tables.layout import ColumnSpec, Layout, RowSpec
 from results.tables.model import Cell, Column, Row, Table
 from results.tables.rows import expand
@@ -107,6 +108,7 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         cell.metric = MEASURES[column.kind][0] if measured else column.metric or first.primary_metric
         cell.backbone, cell.task = str(first.get("backbone")), str(first.get("task"))
         cell.test_size = first.size()
+        cell.units = counted_by(first, cell.metric) or cell.test_size
         cell.run_ids = [run.id for run in runs]
         cell.provenance = _provenance(runs)
     if column.kind == "score" and not row.one_number:
@@ -184,11 +186,11 @@ def _spread(state: State, cell: Cell, values: Sequence[float]) -> tuple[float | 
         if deviation > 0:
             return deviation / math.sqrt(len(values)), "se"
         cell.footnotes.append(f"its {len(values)} seeds scored alike: no standard error over seeds can be estimated")
-    elif state.layout.spread == "se" and cell.metric in of_nature("proportion") and cell.test_size:
-        error = proportion_error(values[0] / 100.0, cell.test_size)
+    elif state.layout.spread == "se" and cell.metric in of_nature("proportion") and cell.units:
+        error = proportion_error(values[0] / 100.0, cell.units)
         if error is not None:
             return 100.0 * error, "se"
-        cell.footnotes.append(_all_alike(values[0], cell.test_size))
+        cell.footnotes.append(_all_alike(values[0], cell.units))
     return None, ""
 
 

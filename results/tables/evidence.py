@@ -11,7 +11,7 @@ import numpy as np
 from results.records import Run
 from results.tables.state import Filled, State
 from results.two_way import Sample, sample
-from tasks.metrics import sums_of
+from tasks.metrics import of_nature, sums_of
 from tasks.sums import Sums
 
 ONE_RUN = "one trained run (another seed could give another score)"
@@ -128,6 +128,16 @@ def _read(filled: Filled) -> Evidence:
     informs = not untrained and not any(run.drawn for run in filled.runs)
     made = replace(sample(found, clusters, varies), informs=informs)
     return Evidence("", ids, made, replace(measure(filled), rows=None))  # the ids say which rows
+
+
+def counted_by(run: Run, metric: str) -> int | None:
+    """How many units a share is of, where a task's rows belong together (MultiRC's exact match is of questions); None
+    where its rows are its units, or no predictions tell."""
+    if not run.get("task.group") or metric not in of_nature("proportion"):
+        return None
+    rows = run.predictions()
+    sums = run_sums(run, metric, rows, groups_of_rows(rows)) if rows else None
+    return None if sums is None else int(sums.terms[:, -1].sum())
 
 
 def groups_of_rows(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -230,6 +230,8 @@ def free(runs: Sequence[Run], rows: str, cols: str, filters: Mapping[str, Any]) 
                 f"{name}: no run has it; use method, task, backbone, protocol, seed, fidelity, data.source "
                 "or a config key such as method.prompt_length"
             )
+        if any(isinstance(run.get(name), Mapping | tuple) for run in runs):
+            raise LayoutError(f"{name}: it holds several values; name one of them (method.lr.prompt, not method.lr)")
     columns = [ColumnSpec("params", "params", "parameters")]
     for where in _crossed(kept, across):
         key = ",".join(f"{name}={value}" for name, value in where.items())

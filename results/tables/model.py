@@ -50,6 +50,7 @@ class Cell:
     metric: str = ""
     command: str = ""
     test_size: int | None = None
+    units: int | None = None  # what its metric counts: examples, or whole questions where it judges these (MultiRC)
 
 
 @dataclass

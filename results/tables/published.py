@@ -138,7 +138,7 @@ def _points(filled: Filled) -> list[float]:
 
 def _step(filled: Filled) -> float:
     """What one example is worth, in points."""
-    return 100.0 / filled.cell.test_size if filled.cell.test_size else 0.0
+    return 100.0 / filled.cell.units if filled.cell.units else 0.0
 
 
 def _spread(state: State, filled: Filled) -> Spread | None:

@@ -77,8 +77,8 @@ def _at_most(state: State) -> list[str]:
     sizes: dict[int, str] = {}
     for filled in state.filled.values():
         cell = filled.cell
-        if cell.value is not None and cell.test_size and cell.metric in of_nature("proportion"):
-            sizes[cell.test_size] = cell.task
+        if cell.value is not None and cell.units and cell.metric in of_nature("proportion"):
+            sizes[cell.units] = cell.task
     count = fewest_discordant(LEVEL)
     if not sizes:
         return []

@@ -264,3 +264,19 @@ def test_what_draws_nothing_is_one_run_however_often_it_was_made(tmp_path: Path,
     (filled,) = state.filled.values()
     sample = evidence(state, filled).sample
     assert sample is not None and len(sample.scores) == 1 and not sample.trained
+
+
+def test_a_share_of_questions_has_the_error_and_the_step_of_questions(tmp_path: Path) -> None:
+    lines = answers(0.9, 200, seed=1)  # four answers a question
+    right: dict[str, bool] = {}
+    for row in lines:
+        right[row["group"]] = right.get(row["group"], True) and row["prediction"] == row["reference"]
+    share = sum(right.values()) / len(right)
+    task = {"task": {**KIND["task"], "group": "{paragraph}|{question}"}}
+    write_run(tmp_path, "pt", test=share, n=200, metric="em", predictions=lines, config=task)
+    spec = {"spread": "se", "columns": {"a": {"metric": "em"}}, "rows": [{"label": "pt", "where": {"method": "pt"}}]}
+    table = build(parse("p", "t", spec), read_runs(tmp_path))
+    made = table.rows[0].cells["a"]
+    assert made.units == 50 and made.test_size == 200
+    assert made.spread == pytest.approx(100 * math.sqrt(share * (1 - share) / 50))
+    assert any("12.0 points on demo/movie_reviews (n = 50)" in text for text in table.caption)

@@ -80,3 +80,9 @@ def test_figures_and_the_report_say_it(tmp_path: Path, capsys: pytest.CaptureFix
     assert report.main(["seed=1", f"ledger.root={root}", f"out={page}"]) == 0
     text = page.read_text(encoding="utf-8")
     assert "(only seed=1)" in text and "Only runs with seed=1." in text
+
+
+@pytest.mark.parametrize("key", ["method.lr", "metrics", "config", "verdicts", "method,versions"])
+def test_a_key_with_several_values_is_no_facet(tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"rows={key}", f"ledger.root={ledger(tmp_path)}"]) == 2
+    assert "it holds several values" in capsys.readouterr().err
