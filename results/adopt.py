@@ -25,6 +25,7 @@ from typing import Any
 
 from results.adopted import Refused, coding_of, match_by_content, match_by_id
 from results.command_line import command, place
+from results.controls import THEIRS
 from results.ledger import Held, Ledger, Unwritable, root_of
 from results.records import Run
 from results.tables.evidence import label_words
@@ -204,7 +205,7 @@ def _record(
     path: Path,
 ) -> dict[str, Any]:
     """The record of an adopted run: the design of the run beside it, their predictions, nothing measured."""
-    method = f"{given['method']} (theirs)"
+    method = f"{given['method']} {THEIRS}"
     answers = json.dumps([[row["id"], row["prediction"]] for row in rows], sort_keys=True)
     payload = json.dumps(
         [method, given["source"], given.get("seed"), like.get("task"), like.record.get("data"), answers]

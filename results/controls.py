@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MARK = "(control)"
+THEIRS = "(theirs)"  # ends the name of a row of other people's predictions (results/adopt.py)
 WORDS = {
     "shuffled_labels": "shuffled labels",
     "random_prompt": "random prompt",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from results.controls import overrides
+from results.controls import THEIRS, overrides
 from results.records import Reading, matches
 from results.tables.layout import ColumnSpec, Layout, RowSpec
 
@@ -15,6 +15,8 @@ RUN = "<run id>"  # of a run that has to be made first
 def command_for(layout: Layout, row: RowSpec, column: ColumnSpec, reading: Reading) -> str:
     """What makes the runs of a cell; empty where no single command does."""
     where = {**layout.where, **row.taking(column)}
+    if str(where.get("method")).endswith(THEIRS):  # nobody's run makes other people's predictions
+        return ""
     if "transfer.to" in where:
         return _scoring(layout, where, reading)
     return _training(_base(layout, row, column, where), where)

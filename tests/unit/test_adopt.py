@@ -293,7 +293,8 @@ def test_two_sources_are_two_configurations_not_seeds_of_one(
     reading = read_runs(root)
     cells = build(free(reading.runs, "method", "task", {}), reading, Options()).rows[0].cells
     cell = cells["task=glue/rte"]
-    assert cell.text == "ambiguous" and "2 configurations" in " ".join(cell.footnotes)
+    assert cell.text == "ambiguous" and "source of the predictions" in " ".join(cell.footnotes)
+    assert cell.command == ""  # `python run.py method=DePT (theirs)` was said to make them
     reading.runs = [r for r in reading.runs if r.get("adopted.source") == "a harness"]
     [row] = build(free(reading.runs, "method", "task", {"adopted.source": "a harness"}), reading, Options()).rows
     assert row.cells["task=glue/rte"].n == 1

@@ -37,6 +37,7 @@ FIRST = {
     "experiment=dept/released": "can be scored from there",
     "rows=transfer.from": "no run has it",
     "results.analysis": "none of them stores a prompt",
+    "results.ensembles": "at least two",
     "sizes": "nothing to draw for sizes",
 }
 
