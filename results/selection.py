@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from results.records import Run
+from results import setting
+from results.records import Run, lookup
 
 RULES = ("validation", "reported")
 ENOUGH = 2  # fresh seeds that may stand alone: one would tell nothing of the noise
@@ -95,6 +96,8 @@ def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
 def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = None) -> Choice:
     """The trial with the best mean score over its seeds, among those with the most seeds.
 
+    Nothing is chosen where runs differ in what is not tuned (results/setting.py).
+
     Args:
         runs: Runs of one method on one task; those that are not done are left out.
         rule: "validation", or "reported" for selection on the reported split.
@@ -105,6 +108,9 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
     """
     if rule not in RULES:
         raise ValueError(f"selection={rule}: must be one of {', '.join(RULES)}")
+    several = of_several_settings(runs, metric)
+    if several is not None:
+        return several
     found = tuple(trials(runs, metric))
     if len(found) <= 1:
         return Choice(found[0].runs + found[0].fresh if found else (), "only", found, notes=_repeated(found))
@@ -126,6 +132,39 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
             notes.append("another point is ahead on validation since this one was confirmed: confirm=N again")
         return Choice(chosen.fresh, rule, found, confirmed=True, notes=tuple(notes))
     return Choice(best.runs, rule, found, notes=tuple(notes))
+
+
+def of_several_settings(runs: Sequence[Run], metric: str | None) -> Choice | None:
+    """Runs on several contents of the data, rows, versions or metrics are no trials of each other: which is meant,
+    nobody has said. None where they differ in what is tuned alone."""
+    done = [run for run in runs if run.done]
+    differing = setting.conflicts(done) if len({run.configuration for run in done}) > 1 else {}
+    names = {run.primary_metric for run in done}
+    if metric is None and len(names) > 1:
+        differing["reported metric"] = sorted(names)
+    if not differing:
+        return None
+    problem = _of_one_content(done) if len({run.get("task") for run in done}) == 1 else ""
+    said = setting.told(differing)
+    problem = problem or f"its runs differ in what is not tuned: {said}; filter to one, or make it a row"
+    return Choice((), "none", problem=problem)
+
+
+def _of_one_content(done: Sequence[Run]) -> str:
+    """Which contents of the data, or of one model of the Hub, the runs of a cell saw, where they are several."""
+    seen: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for run in done:
+        for what, key, content in (
+            ("the data", "data.revision", run.data_content),
+            (f"backbone {run.get('backbone')}", "backbone_content.commit", run.backbone_content),
+        ):
+            if content:
+                seen[what, key][content] = str(lookup(run.record, key) or content)
+    for (what, key), contents in seen.items():
+        if len(contents) > 1:
+            which = ", ".join(sorted(set(contents.values())))
+            return f"its runs saw {len(contents)} contents of {what} ({which}): filter by {key}=, or move some away"
+    return ""
 
 
 def _score(trial: Trial, rule: str) -> float | None:

@@ -254,6 +254,7 @@ def _sum_up(plan: Plan, outcomes: dict[str, Outcome], quiet: bool) -> int:
 
 def best_points(plan: Plan) -> list[str]:
     """The point that validation chooses, per method, task and backbone, with the trials that it was chosen from."""
+    from results.plots.settings import by_setting
     from results.records import read_runs
     from results.selection import choose
 
@@ -266,7 +267,8 @@ def best_points(plan: Plan) -> list[str]:
                 key = (run.record["method"], run.record["task"], run.record["backbone"])
                 groups.setdefault(key, []).append(run)
     lines = []
-    for (method, task, backbone), runs in groups.items():
+    parted = [(key, words, own) for key, runs in groups.items() for words, own, _ in by_setting(runs)]
+    for (method, task, backbone), words, runs in parted:
         choice = choose(runs)
         if not choice.runs or len(choice.trials) < 2:
             continue
@@ -276,7 +278,8 @@ def best_points(plan: Plan) -> list[str]:
             scores += f", reported {100 * chosen.reported:.1f}"
         median = f", median of the grid {100 * choice.median:.1f}" if choice.median is not None else ""
         label = plan.label(wanted[choice.runs[0].id], "seed", "method", "task", "backbone")
-        lines.append(f"best of {len(choice.trials)} trials  {method} {task} {backbone}: {label} ({scores}{median})")
+        where = f"{method} {task} {backbone}" + (f" ({words})" if words else "")
+        lines.append(f"best of {len(choice.trials)} trials  {where}: {label} ({scores}{median})")
     return lines
 
 

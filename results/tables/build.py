@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from results import setting
 from results.records import Reading, Run, lookup, matches
 from results.selection import Choice, choose
 from results.statistics import least_share, proportion_error
@@ -96,7 +95,7 @@ def _plain(wanted: Any) -> str | None:
 def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     """A cell of scores (or of a measured speed, time or memory)."""
     found = candidates(state, row, column)
-    choice = _of_one_setting(found, column.metric) or choose(found, state.options.selection, column.metric)
+    choice = choose(found, state.options.selection, column.metric)
     runs = sorted(choice.runs, key=lambda run: (str(type(run.get("seed"))), run.get("seed"), run.id))
     cell = Cell(task=str(column.where.get("task", "")), metric=column.metric or "")
     filled = Filled(row, column, cell, choice, runs)
@@ -132,39 +131,6 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
     elif cell.value is None and not choice.trials:
         cell.command = command_for(state.layout, row, column, state.reading)
     return filled
-
-
-def _of_one_setting(found: Sequence[Run], metric: str | None) -> Choice | None:
-    """Runs on several contents of the data, rows, versions or metrics are no trials of each other: which is meant,
-    nobody has said. None where they differ in what is tuned alone."""
-    done = [run for run in found if run.done]
-    differing = setting.conflicts(done) if len({run.configuration for run in done}) > 1 else {}
-    names = {run.primary_metric for run in done}
-    if metric is None and len(names) > 1:
-        differing["reported metric"] = sorted(names)
-    if not differing:
-        return None
-    problem = _of_one_content(done) if len({run.get("task") for run in done}) == 1 else ""
-    said = setting.told(differing)
-    problem = problem or f"its runs differ in what is not tuned: {said}; filter to one, or make it a row"
-    return Choice((), "none", problem=problem)
-
-
-def _of_one_content(done: Sequence[Run]) -> str:
-    """Which contents of the data, or of one model of the Hub, the runs of a cell saw, where they are several."""
-    seen: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for run in done:
-        for what, key, content in (
-            ("the data", "data.revision", run.data_content),
-            (f"backbone {run.get('backbone')}", "backbone_content.commit", run.backbone_content),
-        ):
-            if content:
-                seen[what, key][content] = str(lookup(run.record, key) or content)
-    for (what, key), contents in seen.items():
-        if len(contents) > 1:
-            which = ", ".join(sorted(set(contents.values())))
-            return f"its runs saw {len(contents)} contents of {what} ({which}): filter by {key}=, or move some away"
-    return ""
 
 
 def _lost(cell: Cell, runs: Sequence[Run], metric: str | None, untrained: bool) -> None:

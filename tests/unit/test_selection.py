@@ -153,3 +153,23 @@ def test_seeds_are_one_trial_exactly_if_all_that_names_a_run_is_equal(
         write_run(tmp_path, "pt", seed=seed, config=change, identity=identity or {"contents": {}, "data": "a"})
     found = trials(read_runs(tmp_path).runs)
     assert sorted(len(one.runs) for one in found) == ([2, 3] if apart else [5])
+
+
+def test_a_sweep_over_what_is_not_tuned_has_a_best_point_of_each_setting(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from runners.sweep import best_points
+
+    ids = {}
+    for protocol, base in (("carved", 0.6), ("lester", 0.8)):
+        for length in (20, 60):
+            config = {"protocol": {"name": protocol}, "method": {"prompt_length": length}}
+            score = base + length / 1000
+            ids[write_run(tmp_path, "pt", validation=score, test=score, config=config)] = (protocol, length)
+    config = SimpleNamespace(ledger=SimpleNamespace(root=str(tmp_path)))
+    points = [SimpleNamespace(run_id=run_id, config=config) for run_id in ids]
+    plan = SimpleNamespace(points=points, label=lambda point, *_: f"length {ids[point.run_id][1]}")
+    lines = best_points(plan)  # type: ignore[arg-type]
+    assert len(lines) == 2 and all("best of 2 trials" in line and "length 60" in line for line in lines)
+    assert any("(protocol=carved)" in line and "reported 66.0" in line for line in lines)
+    assert choose(read_runs(tmp_path).runs).problem.startswith("its runs differ in what is not tuned: protocol (carved")
