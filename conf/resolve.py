@@ -65,7 +65,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     said = {problem.split("=", 1)[0] for problem in problems}
     for group in GROUPS:
         problems += [text for text in _outside_choices(group, resolved[group]) if text.split("=", 1)[0] not in said]
-    problems += unread(config, resolved)
+    problems += [text for text in unread(config, resolved) if text.split("=", 1)[0] not in said]
     released = resolved.get("released") or {}
     if released.get("set") and not released.get("path"):
         problems.append(f"released.set={released['set']}: give released.root too, the folder that holds the sets")

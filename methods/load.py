@@ -227,10 +227,20 @@ def _problems(method_config: Mapping[str, Any], facts: Facts) -> list[str]:
         "method.options={{{}: <value>}}" if method_config.get("name") == "own" else "a line `{}: <value>` in its YAML"
     )
     said += [f"method.{k} is not set: {cls.__name__} needs it; give it {place.format(k)}." for k in missing]
-    said += _wrong_types(cls, options) + _outside_choices(cls, options)
+    said += _never_given(cls, method_config) + _wrong_types(cls, options) + _outside_choices(cls, options)
     said += _past_the_contract(cls)
     # The method's own checks may read any option, so they run on well-named and well-typed ones only.
     return said or list(cls.check(options, _facts_for(cls, facts)))  # type: ignore[attr-defined]
+
+
+def _never_given(cls: type, method_config: Mapping[str, Any]) -> list[str]:
+    """Options under names that others read: the constructor would keep its default, whatever is given."""
+    taken = [k for k in option_defaults(cls) if k in NOT_OPTIONS]
+    taken += [str(k) for k in method_config.get("options") or {} if k in NOT_OPTIONS and k not in taken]
+    return [
+        f"method.{k} is read by the bench itself and never given to {cls.__name__}: call that option otherwise"
+        for k in taken
+    ]
 
 
 def _past_the_contract(cls: type) -> list[str]:

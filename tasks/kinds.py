@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.entities import tags_of_text, to_text
+from tasks.errors import DataError
 
 if TYPE_CHECKING:
     from tasks.config import TaskConfig
@@ -143,6 +144,11 @@ class MultipleChoice(Classification):
 
     def example(self, template: Template, fields: dict[str, Any], variant: int) -> dict[str, Any]:
         made = super().example(template, fields, variant)
+        if made["label"] >= len(template.choice_texts(fields)):
+            raise DataError(
+                f"{template.task.name}: a row has {len(template.choice_texts(fields))} options, and its right one is "
+                f"{template.task.labels[made['label']]!r}, number {made['label'] + 1} ({str(fields)[:80]})"
+            )
         if template.cloze and template.traits.writes:
             texts = tuple(template.choice_texts(fields))
             made |= {"target": texts[made["label"]], "choices": texts, "names": tuple(template.task.labels)}

@@ -244,7 +244,10 @@ def _tags(task: TaskConfig, value: Any, where: str) -> list[str]:
 
 
 def _answers(task: TaskConfig, value: Any, where: str) -> list[str]:
-    return _texts(task, answer_texts(dict(value) if isinstance(value, Mapping) else value), where)
+    made = _texts(task, answer_texts(dict(value) if isinstance(value, Mapping) else value), where)
+    if any(not text.strip() for text in made):  # whoever answers nothing would be right
+        raise DataError(f"{where}: one of the answers {str(made)[:60]} is empty; leave it out")
+    return made
 
 
 FORM = {

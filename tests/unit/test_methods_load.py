@@ -151,3 +151,15 @@ def test_a_source_length_above_the_rows_is_refused(target: str) -> None:
 @pytest.mark.parametrize("target", ["prefix.Prefix", "apt.APT", "accept.ACCEPT", "dept.DePT", "adept.ADePT"])
 def test_published_defaults_have_no_problems(target: str) -> None:
     assert load.check({"name": "x", "target": f"methods.{target}"}, T5_BASE, 256) == []
+
+
+def test_an_option_under_a_name_that_others_read_is_refused_and_not_left_at_its_default(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN.replace("prompt_length: int = 2,", "prompt_length: int = 2, init: str = 'zeros',"))
+    own = {"name": "own", "path": str(file)}
+    said = ["method.init is read by the bench itself and never given to Mine: call that option otherwise"]
+    assert load.check(own | {"options": {"prompt_length": 3, "init": "ones"}}, T5_BASE) == said
+    assert load.check(own, T5_BASE) == said
+    file.write_text(OWN)
+    assert load.check(own | {"options": {"lr": 1}}, T5_BASE) == [said[0].replace("init", "lr")]
+    assert load.check(own | {"options": {"prompt_length": 3}}, T5_BASE) == []

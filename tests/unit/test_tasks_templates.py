@@ -161,3 +161,20 @@ def test_words_that_differ_in_spaces_alone_are_one_word() -> None:
     task = task_of("superglue/boolq", label_words={"words": ["yes", "yes "]})
     with pytest.raises(DataError, match="one distinct word for each"):
         label_words(task, protocol_of("carved", label_words="words"))
+
+
+@pytest.mark.parametrize("family", ["t5", "encoder"])
+def test_the_right_option_of_a_row_is_one_that_it_has(family: str) -> None:
+    """A number that no option has would be answered, and be right."""
+    task, protocol = task_of("mc/commonsense_qa"), protocol_of("carved")
+    row = {"question": "q", "choices": ["a", "b", "c"], "idx": 0}
+    [good, bad] = [canonical(task, "train", [row | {"label": label}], "here")[0] for label in (2, 3)]
+    assert Template(task, protocol, family)(good).label == 2
+    with pytest.raises(DataError, match="a row has 3 options, and its right one is '3', number 4"):
+        Template(task, protocol, family)(bad)
+
+
+def test_an_empty_answer_is_no_answer() -> None:
+    row = {"context": "c", "question": "q", "id": "0"}
+    with pytest.raises(DataError, match=r"one of the answers .* is empty"):
+        canonical(task_of("mrqa/squad"), "train", [row | {"answers": ["x", " "]}], "here")
