@@ -76,7 +76,7 @@ def target_of(finished: Finished, task: str, changes: list[str]) -> dict[str, An
         raise ValueError(f"{', '.join(wrong)}: of a finished run only {', '.join(known)} can be given anew")
     trained = [text for text in changes if text.split("=")[0].split(".")[0] == "runner" and _key(text) not in ANEW]
     if trained:  # the record would hold a choice that nothing was made with
-        raise ValueError(f"{', '.join(trained)}: the run was trained so; of its runner only {', '.join(ANEW)} can be")
+        raise ValueError(f"{', '.join(trained)}: the run was trained so; only {', '.join(ANEW)} can be given anew")
     kept = [f"task={task}", f"protocol={protocol.name}", f"backbone={own['backbone']['name']}", "method=none"]
     asked = compose([*kept, *changes])
     resolved = deepcopy(own)

@@ -135,7 +135,7 @@ def _trials(state: State) -> list[str]:
     rules = set()
     for filled in state.filled.values():
         tuned = filled.row.method not in UNTRAINED
-        if tuned and filled.choice.trials and filled.row.value == "score":
+        if tuned and filled.choice.runs and filled.row.value == "score":
             counts.setdefault(filled.row.label, set()).add(len(filled.choice.trials))
             rules.add(filled.choice.rule)
     if not rules - {"only"}:

@@ -65,6 +65,14 @@ def test_scored_on_its_own_task_it_gives_its_own_numbers(tmp_path: Path) -> None
     assert score(tmp_path, own["run_id"], "superglue/boolq") == 0
     [found] = transfers(tmp_path)
     assert found["metrics"][found["primary_split"]] == own["metrics"][own["primary_split"]]
+    assert found["transfer"]["identity"] == own["identity"]  # what its source was made of parts it from other seeds
+
+
+def test_how_a_run_was_trained_cannot_be_said_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(tmp_path, "task=glue/qqp").status == "done"
+    run = record(tmp_path)["run_id"]
+    assert score(tmp_path, run, "glue/mrpc", "runner.precision=bf16") == 2
+    assert "the run was trained so; only runner.test_rows" in capsys.readouterr().err and not transfers(tmp_path)
 
 
 def test_no_table_of_the_target_takes_it(tmp_path: Path) -> None:

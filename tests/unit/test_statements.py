@@ -15,7 +15,7 @@ from results.tables.__main__ import main
 from results.tables.build import build, fill
 from results.tables.layout import LayoutError, load, parse
 from tests.unit.results_fixtures import write_run
-from tests.unit.test_alike import scored, table_of
+from tests.unit.test_alike import cell, scored, table_of
 from tests.unit.test_results_compare import paper_run
 
 ROW = {"label": "pt", "where": {"method": "pt"}}
@@ -118,3 +118,10 @@ def test_the_optimism_of_a_winner_with_one_seed_is_said(tmp_path: Path) -> None:
     for length, score in ((20, 0.6), (60, 0.9)):
         write_run(tmp_path, "pt", test=score, validation=score, config={"method": {"prompt_length": length}})
     assert any("one seed cannot tell" in text for text in table_of(tmp_path).caption)
+
+
+def test_where_nothing_could_be_chosen_no_best_trial_is_spoken_of(tmp_path: Path) -> None:
+    for length in (20, 60):
+        write_run(tmp_path, "pt", validation=None, config={"method": {"prompt_length": length}})
+    table = table_of(tmp_path)
+    assert cell(table, "pt").text == "ambiguous" and not any("Best trial" in text for text in table.caption)
