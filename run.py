@@ -68,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(overrides: Sequence[str]) -> int:
     """One run, from its overrides to its last line."""
-    from conf.compose import ConfigError, compose
+    from conf.compose import compose
+    from conf.resolve import ConfigError
 
     try:
         resolved = compose(overrides)
@@ -98,7 +99,8 @@ def _show(overrides: Sequence[str]) -> int:
     """`--cfg job`: every value of the run, resolved, with the id it has."""
     import yaml
 
-    from conf.compose import ConfigError, compose, name_run, typed
+    from conf.compose import compose, name_run, typed
+    from conf.resolve import ConfigError
 
     try:
         resolved = compose(overrides)

@@ -11,9 +11,10 @@ from peft import IA3Config, LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from backbones.base import Backbone
-from backbones.projections import find, shapes, unknown
+from backbones.projections import find
 from backbones.weight_level import WeightLevel
 from methods.base import Facts
+from methods.shapes import shapes, unknown
 
 
 class Injected(WeightLevel):

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from torch import nn
 
 from backbones.engine import engine_of
-from methods.shapes import Shape, shapes, unknown
 
 
 def find(model: nn.Module, family: str, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -22,6 +21,3 @@ def find(model: nn.Module, family: str, name: str) -> Iterator[tuple[str, nn.Mod
     for path, module in model.named_modules():
         if ends.search(path):
             yield path, module
-
-
-__all__ = ["Shape", "find", "shapes", "unknown"]

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.base import Backbone
-from backbones.projections import find, shapes
+from backbones.projections import find
 from methods.base import Facts, InputMethod, Method
+from methods.shapes import shapes
 
 
 class WeightLevel(Method):

@@ -340,9 +340,3 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     return lines[0] + (f" ({where})" if where and where not in lines[0] else "")
-
-
-__all__ = [
-    "ConfigError", "compose", "compose_raw", "get", "groups", "has_grid", "is_hydras", "name_run", "parse", "typed",
-    "typed_record", "wrong_sign",
-]  # fmt: skip

@@ -31,7 +31,8 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from conf.capabilities import capabilities
-from conf.compose import compose_raw, groups
+from conf.choices import groups
+from conf.compose import compose_raw
 from conf.resolve import ConfigError, get, resolve
 from results.identity import flatten
 from results.released import missing

@@ -51,9 +51,9 @@ def compare(
     """
     import pandas
 
-    from results.tables.build import Options
     from results.tables.contests import by_column
     from results.tables.layout import check_filters, free
+    from results.tables.state import Options
 
     reading = _reading(root, paper)
     check_filters(where, reading.runs)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from results.archive import archive_of
 from results.records import Reading
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.contests import Contest, every_pair
 from results.tables.layout import Layout, load, tables_of
 from results.tables.render import render
+from results.tables.state import Options
 
 PART = re.compile(r"<!-- (?P<name>[^/>][^>]*?) -->\n.*?<!-- /(?P=name) -->", re.DOTALL)
 

@@ -26,11 +26,10 @@ ENGINE = ("backbones", "runners", "tasks")  # with these, any method and any tas
 LOADING = ("methods/__init__.py", "methods/base.py", "methods/load.py", "methods/released.py")
 UNSEEN = (  # no score passes through these
     "runners/config.py",  # values alone, which count one by one
-    # when and where a run is started, whether it is found done, and what is said of its end
+    # when and where a run is started, whether it is found done
     "runners/job.py", "runners/fresh.py", "runners/survey.py", "runners/sweep.py", "runners/launch.py",
-    "runners/outcome.py",
     "runners/meters.py", "runners/measures.py", "runners/progress.py", "runners/tracking.py",  # time, memory, logs
-    "runners/verdicts.py",  # notes on finished scores
+    "runners/verdicts.py", "runners/outcome.py",  # notes on finished scores
     "tasks/errors.py", "tasks/fetch.py",  # what is fetched is checked by sha256
 )  # fmt: skip
 _LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)

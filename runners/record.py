@@ -14,11 +14,12 @@ from results.identity import contents, id_of
 from results.ledger import RunFolder
 from results.verify import hashes
 from runners import checkpoint
+from runners.checkpoint import CorruptCheckpoint
 from runners.errors import Refused, memory_is_full, out_of_memory
 from runners.measures import versions
 from runners.outcome import Outcome, describe, outcome_of
 from runners.progress import say
-from runners.session import CorruptCheckpoint, NotFinite
+from runners.session import NotFinite
 from runners.stopping import Stopped
 from runners.verdicts import verdict
 from runners.workers import Workers

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return 0
-    from conf.compose import ConfigError, compose
+    from conf.compose import compose
+    from conf.resolve import ConfigError
     from runners.job import run_point
 
     experiment, rows = ("demo_ner", NER) if "ner" in arguments else ("demo", DEMO)

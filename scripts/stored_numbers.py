@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from conf.compose import compose, groups, typed
+from conf.choices import groups
+from conf.compose import compose, typed
 from conf.resolve import ConfigError
 
 BACKBONES = ("tiny_llama", "tiny_t5", "tiny_bert")

@@ -10,9 +10,10 @@ from results.archive import with_archive
 from results.audit.cells import PrintedCell, ScoredSet
 from results.audit.judge import Judged, compare
 from results.records import UNTRAINED, Reading, read_runs
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.layout import load, tables_of
 from results.tables.model import Table
+from results.tables.state import Options
 
 OURS = ("offline_v1", "demo", "demo_ner")
 KINDS = {"f1": "tagging"}  # of our own tables, whose only F1 is that of entities

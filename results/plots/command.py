@@ -15,8 +15,9 @@ from results.ledger import default_root, root_of
 from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
 from results.records import read_runs
-from results.tables.build import Options, fill
+from results.tables.build import fill
 from results.tables.layout import LayoutError, check_filters, load
+from results.tables.state import Options
 
 USAGE = """usage: python -m results.plots KIND [key=value ...] [out=DIR] [ledger.root=DIR] [points=best|all]
 

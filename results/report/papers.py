@@ -11,10 +11,11 @@ from results.audit.summary import summary_table
 from results.plots.runs import Seen
 from results.power import tests
 from results.records import Reading
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.contests import pairs_text
 from results.tables.layout import load, papers, tables_of
 from results.tables.render import html_text
+from results.tables.state import Options
 
 PROTOCOLS = ("dept", "official", "lester")
 

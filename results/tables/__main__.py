@@ -33,13 +33,14 @@ from results.filters import settled
 from results.ledger import root_of
 from results.records import Reading, read_runs
 from results.tables.appendix import appendix
-from results.tables.build import Options, fill
+from results.tables.build import fill
 from results.tables.contests import pairs_text
 from results.tables.latex import latex
 from results.tables.layout import Layout, LayoutError, check_filters, free, load, tables_of
 from results.tables.model import Table
 from results.tables.render import FORMATS, html_page, render
 from results.tables.rows import with_medians
+from results.tables.state import Options
 
 DEFAULTS: dict[str, str] = {
     "paper": "",

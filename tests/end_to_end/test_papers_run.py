@@ -9,9 +9,10 @@ import torch
 
 from conf.plan import make_plan
 from results.records import read_runs
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.layout import load
 from results.tables.model import Table
+from results.tables.state import Options
 from runners.job import run_point
 from scripts import evaluate
 

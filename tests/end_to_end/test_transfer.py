@@ -10,9 +10,10 @@ import pytest
 from results.files import read_lines
 from results.ledger import Ledger
 from results.records import read_runs
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.layout import ColumnSpec as Column
 from results.tables.layout import Layout, RowSpec
+from results.tables.state import Options
 from scripts import evaluate
 from tasks.sources import FIXTURES
 from tests.running import record, run_here

@@ -14,9 +14,10 @@ from results.adopted import log10_orders
 from results.ledger import Ledger
 from results.records import read_runs
 from results.report.command import main as report
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.contests import every_pair
 from results.tables.layout import free
+from results.tables.state import Options
 from tests.unit.results_fixtures import answers, write_run
 
 TASK: dict[str, Any] = {

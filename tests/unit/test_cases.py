@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 import run
-from conf.compose import ConfigError, compose
+from conf.compose import compose
 from conf.plan import make_plan
+from conf.resolve import ConfigError
 from scripts import new
 from tasks.answers import decoded
 from tasks.config import DataConfig, TaskConfig

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 
 import run
 from conf import choices
-from conf.compose import ConfigError, compose, compose_raw, get, groups
+from conf.choices import groups
+from conf.compose import compose, compose_raw
 from conf.plan import make_plan
-from conf.resolve import CONF, with_schema
+from conf.resolve import CONF, ConfigError, get, with_schema
 
 VALUES = {
     "seed": ["1", "77"],

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conf.compose import ConfigError, compose, groups, typed
-from conf.resolve import get
+from conf.choices import groups
+from conf.compose import compose, typed
+from conf.resolve import ConfigError, get
 
 
 def problems(*overrides: str) -> list[str]:

@@ -187,7 +187,7 @@ def test_fidelity_mrqa_is_scored_against_the_decoded_label(words: int, unknown: 
 
 
 def test_fidelity_mrqa_labels_are_cut_at_twenty_tokens() -> None:
-    from tests.unit.test_tasks_encode import tiny_tokenizer
+    from backbones.tiny_tokenizer import tiny_tokenizer
 
     tokenizer = tiny_tokenizer("t5")
     example = Example("0", "s", "one two three four five six seven eight nine ten " * 4)
@@ -328,7 +328,7 @@ def test_fidelity_adafactor_takes_the_steps_of_t5x() -> None:
 
 def test_fidelity_residual_prompts_cut_prompt_and_text_as_one() -> None:
     """arazd/ResidualPrompts prompt_tuner2.py, train_step_lester (read): [prompt; text] cut to seq_len."""
-    from tests.unit.test_tasks_encode import tiny_tokenizer
+    from backbones.tiny_tokenizer import tiny_tokenizer
 
     tokenizer = tiny_tokenizer("t5")
     texts = ["a b c", "one two three four five six seven eight nine ten " * 9]
@@ -507,7 +507,7 @@ def test_fidelity_mrqa_averages_two_means_of_sixteen_rows() -> None:
 
 def test_fidelity_the_llama_cue_has_the_authors_space() -> None:
     """DePT train.py, the causal branch: f"{source} Label : " and the target tokenised apart."""
-    from tests.unit.test_tasks_encode import tiny_tokenizer
+    from backbones.tiny_tokenizer import tiny_tokenizer
 
     row = {"_id": "0", "question": "q", "passage": "p", "label": "True"}
     example = Template(task_of("superglue/boolq"), protocol_of("dept", "author"), "llama")(row)

@@ -21,8 +21,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from conf.choices import groups
 from conf.command import read as read_command
-from conf.compose import compose, groups
+from conf.compose import compose
 from conf.resolve import ConfigError
 from results.identity import flatten
 from scripts.new_rows import KINDS as NEW_KINDS

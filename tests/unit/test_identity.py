@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.compose import ConfigError, compose, name_run, typed, typed_record
-from conf.resolve import get, put
+from conf.compose import compose, name_run, typed, typed_record
+from conf.resolve import ConfigError, get, put
 from results import content
 from results.content import WORTH_REMEMBERING, file_sha256
 from results.identity import COSMETIC, GONE, LATER, choices_that_count, flatten, is_cosmetic, run_id, without_gone

@@ -96,3 +96,26 @@ def test_methods_import_torch_and_nothing_heavier() -> None:
 def test_naming_finding_and_tables_need_no_torch(code: str) -> None:
     check = f"import sys; {code}; sys.exit(1 if {{'torch', 'transformers'}} & set(sys.modules) else 0)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+
+
+def test_a_name_is_imported_from_the_file_that_makes_it() -> None:
+    """A name that is passed on has two addresses: whoever moves or patches it finds one of them."""
+    made: dict[str, set[str]] = {}
+    trees: dict[Path, ast.Module] = {}
+    for path in [p for package in (*OURS - {"run"}, "hydra_plugins", "tests") for p in files(package)] + [
+        ROOT / "run.py"
+    ]:
+        tree = trees[path] = ast.parse(path.read_text(encoding="utf-8"))
+        place = path.relative_to(ROOT).with_suffix("").parts
+        names = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        made[".".join(place[:-1] if place[-1] == "__init__" else place)] = names
+    passed_on = [
+        f"{path.relative_to(ROOT)}: {alias.name} is not of {node.module}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in made
+        for alias in node.names
+        if alias.name not in made[node.module] and f"{node.module}.{alias.name}" not in made
+    ]
+    assert not passed_on, "\n".join(passed_on)

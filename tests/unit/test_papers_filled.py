@@ -16,10 +16,10 @@ from conf.compose import compose
 from conf.plan import Plan, Point, make_plan
 from results.controls import named
 from results.records import Reading, Run
-from results.tables.build import Options, fill
+from results.tables.build import fill
 from results.tables.layout import Layout, load, papers, tables_of
 from results.tables.model import Table
-from results.tables.state import State
+from results.tables.state import Options, State
 from tasks.config import metric_of
 from tasks.kinds import kind_of
 

@@ -41,7 +41,8 @@ def test_every_run_of_a_demo_stands_in_its_table(experiment: str, table: str, ch
 
 def test_transfer_stands_beside_its_published_cells() -> None:
     from results.records import Reading
-    from results.tables.build import Options, build
+    from results.tables.build import build
+    from results.tables.state import Options
 
     table = build(load("pt", "transfer"), Reading(Path()), Options())
     published = {row.label: [cell.published for cell in row.cells.values()] for row in table.rows}

@@ -9,8 +9,9 @@ import pytest
 
 from results.plots import command, sizes
 from results.records import read_runs
-from results.tables.build import Options, fill
+from results.tables.build import fill
 from results.tables.layout import RowSpec, load
+from results.tables.state import Options
 from tests.unit.results_fixtures import write_run
 
 PARAMETERS = {"t5_small_lm": 77e6, "t5_base_lm": 248e6, "t5_large_lm": 783e6, "t5_xl_lm": 2.85e9, "t5_xxl_lm": 11.1e9}

@@ -18,10 +18,11 @@ from results.reproduction import OUT_OF_SCOPE
 from results.reproduction import main as reproduction
 from results.selection import choose, trials
 from results.tables.__main__ import main
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.layout import free, load, papers, parse, tables_of
 from results.tables.model import Cell, Table
 from results.tables.render import render
+from results.tables.state import Options
 from tests.unit.results_fixtures import answers, write_run
 
 PAPER = {

@@ -14,10 +14,11 @@ import pytest
 
 from results.records import read_runs
 from results.tables.__main__ import main, parse
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.layout import LayoutError, free, load, papers, tables_of
 from results.tables.model import Cell, Table
 from results.tables.render import CSV_COLUMNS, render
+from results.tables.state import Options
 from tests.unit.results_fixtures import DEMO, demo_ledger, write_run
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from results.ledger import Ledger, RunFolder
+from runners.checkpoint import CorruptCheckpoint
 from runners.config import RunnerConfig, ScheduleConfig
 from runners.order import BatchOrder
-from runners.session import CorruptCheckpoint, NotFinite, Session, rng_state
+from runners.session import NotFinite, Session, rng_state
 from runners.verdicts import unreached
 
 STEPS = 12

@@ -13,12 +13,13 @@ from results.records import read_runs
 from results.report import payload
 from results.standing import FROM_ABSTRACT, STANDING, told
 from results.tables.appendix import appendix
-from results.tables.build import Options, fill
+from results.tables.build import fill
 from results.tables.contests import pairs_text
 from results.tables.latex import latex
 from results.tables.layout import Layout, RowSpec, free, load, papers, tables_of
 from results.tables.render import FORMATS, html_page, render
 from results.tables.rows import with_medians
+from results.tables.state import Options
 from tests.unit.test_tables_more import scored
 
 CARDS = Path(__file__).resolve().parents[2] / "docs" / "methods"

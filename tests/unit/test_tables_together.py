@@ -11,10 +11,11 @@ import pytest
 
 from results.records import read_runs
 from results.scores import write_scores
-from results.tables.build import Options, build
+from results.tables.build import build
 from results.tables.contests import pairs_text
 from results.tables.layout import ColumnSpec, Layout, RowSpec, load
 from results.tables.model import Table
+from results.tables.state import Options
 from tests.unit.results_fixtures import write_run
 
 N = 60
