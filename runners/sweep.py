@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.paths import ledger_of
-from conf.plan import Plan, Point, launcher_of, make_plan, processes
+from conf.plan import Plan, Point, make_plan, processes
 from conf.resolve import ConfigError
 from results.ledger import default_root
 from runners.confirm import confirming
@@ -281,6 +281,3 @@ def best_points(plan: Plan) -> list[str]:
         where = f"{method} {task} {backbone}" + (f" ({words})" if words else "")
         lines.append(f"best of {len(choice.trials)} trials  {where}: {label} ({scores}{median})")
     return lines
-
-
-__all__ = ["in_process", "launcher_of", "main", "refuse"]
