@@ -13,12 +13,13 @@ import pytest
 
 from results.records import Run, read_runs
 from results.selection import trials
-from results.tables.build import Options, build, fill
+from results.tables.build import build, fill
 from results.tables.contests import by_column
 from results.tables.evidence import OTHER_METRIC, OTHER_ROWS, OTHER_SPLIT, evidence
 from results.tables.layout import free, parse
 from results.tables.model import Cell, Table
 from results.tables.render import render
+from results.tables.state import Options
 from tests.unit.results_fixtures import answers, write_run
 
 KIND = {"task": {"labels": ["no", "yes"], "kind": "classification"}}
