@@ -26,7 +26,8 @@ from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.setting import MODEL
 from results.standing import told
-from results.tables.layout import LayoutError, check_filters
+from results.tables.checked import LayoutError
+from results.tables.layout import check_filters
 
 Array = NDArray[np.float64]
 OPTIONS = ("ledger.root", "out")

@@ -35,8 +35,9 @@ from results.ledger import root_of
 from results.records import Run, matches, read_runs
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
+from results.tables.checked import LayoutError
 from results.tables.evidence import NO_SUMS, groups_of_rows, run_sums, sums_for
-from results.tables.layout import LayoutError, check_filters
+from results.tables.layout import check_filters
 from tasks.kinds import KINDS
 
 TOGETHER = {"best": "best of several", "vote": "vote", "soft": "mean of probabilities"}  # values of a row in tables

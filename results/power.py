@@ -173,7 +173,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
 @command
 def main(arguments: Sequence[str]) -> int:
     """0 where something was said, 2 where the arguments are wrong."""
-    from results.tables.layout import LayoutError
+    from results.tables.checked import LayoutError
 
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(__doc__)

@@ -21,8 +21,9 @@ from results.files import write_text
 from results.ledger import root_of
 from results.records import Reading, read_runs
 from results.tables.build import build
+from results.tables.checked import LayoutError
 from results.tables.contests import pairs_text
-from results.tables.layout import LayoutError, load, tables_of
+from results.tables.layout import load, tables_of
 from results.tables.render import render
 
 

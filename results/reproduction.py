@@ -21,11 +21,13 @@ from results.ledger import root_of
 from results.records import Reading, Run, read_runs
 from results.reference import Reference, load
 from results.tables.__main__ import margin_of
-from results.tables.build import Options, build
-from results.tables.layout import LayoutError, papers, tables_of
+from results.tables.build import build
+from results.tables.checked import LayoutError
 from results.tables.layout import load as load_layout
+from results.tables.layout import papers, tables_of
 from results.tables.model import Cell, Table
 from results.tables.pieces import points
+from results.tables.state import Options
 
 OUT_OF_SCOPE = (
     "ADePT's code-generation task (MBPP)",

@@ -16,7 +16,8 @@ from results.plots import style
 from results.plots.runs import BASELINES, Panel, Seen, panels, read
 from results.records import read_runs
 from results.tables.build import fill
-from results.tables.layout import LayoutError, check_filters, load
+from results.tables.checked import LayoutError
+from results.tables.layout import check_filters, load
 from results.tables.state import Options
 
 USAGE = """usage: python -m results.plots KIND [key=value ...] [out=DIR] [ledger.root=DIR] [points=best|all]

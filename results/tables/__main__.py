@@ -34,9 +34,10 @@ from results.ledger import root_of
 from results.records import Reading, read_runs
 from results.tables.appendix import appendix
 from results.tables.build import fill
+from results.tables.checked import LayoutError
 from results.tables.contests import pairs_text
 from results.tables.latex import latex
-from results.tables.layout import Layout, LayoutError, check_filters, free, load, tables_of
+from results.tables.layout import Layout, check_filters, free, load, tables_of
 from results.tables.model import Table
 from results.tables.render import FORMATS, html_page, render
 from results.tables.rows import with_medians

@@ -19,8 +19,9 @@ import yaml
 
 from results.records import Reading
 from results.statistics import holm
+from results.tables.checked import LayoutError
 from results.tables.compare import LEVEL, difference
-from results.tables.layout import FOLDER, Layout, LayoutError
+from results.tables.layout import FOLDER, Layout
 from results.tables.state import Options, State
 
 MOST = 8

@@ -10,8 +10,9 @@ import pytest
 from results.records import read_runs
 from results.tables import contrasts
 from results.tables.build import build
+from results.tables.checked import LayoutError
 from results.tables.contests import pairs_text
-from results.tables.layout import Layout, LayoutError, load
+from results.tables.layout import Layout, load
 from tests.unit.results_fixtures import answers, write_run
 
 

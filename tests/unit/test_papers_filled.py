@@ -295,7 +295,8 @@ def test_the_command_of_a_missing_cell_makes_runs_of_that_cell(paper: str) -> No
 
 def test_a_row_that_no_run_can_fill_is_refused() -> None:
     """`PT-2+` asked for a length of 30 in a table whose runs have 20 alone, and was missing for ever."""
-    from results.tables.layout import LayoutError, parse
+    from results.tables.checked import LayoutError
+    from results.tables.layout import parse
 
     spec: dict[str, Any] = {
         "title": "t", "where": {"method.prefix_length": 20, "backbone": ["a", "b"]},

@@ -15,7 +15,8 @@ import pytest
 from results.records import read_runs
 from results.tables.__main__ import main, parse
 from results.tables.build import build
-from results.tables.layout import LayoutError, free, load, papers, tables_of
+from results.tables.checked import LayoutError
+from results.tables.layout import free, load, papers, tables_of
 from results.tables.model import Cell, Table
 from results.tables.render import CSV_COLUMNS, render
 from results.tables.state import Options

@@ -13,7 +13,8 @@ from results.reproduction import main as reproduction
 from results.tables import contrasts
 from results.tables.__main__ import main
 from results.tables.build import build, fill
-from results.tables.layout import LayoutError, load, parse
+from results.tables.checked import LayoutError
+from results.tables.layout import load, parse
 from tests.unit.results_fixtures import write_run
 from tests.unit.test_alike import cell, scored, table_of
 from tests.unit.test_results_compare import paper_run

@@ -13,9 +13,10 @@ from results.records import read_runs
 from results.tables.__main__ import main
 from results.tables.appendix import appendix, stored_parameters
 from results.tables.build import build, fill
+from results.tables.checked import LayoutError
 from results.tables.contests import by_column, pairs_text
 from results.tables.latex import latex
-from results.tables.layout import LayoutError, free
+from results.tables.layout import free
 from results.tables.state import Options
 from tests.unit.results_fixtures import answers, write_run
 
