@@ -18,9 +18,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.choices import search_path
+from conf.choices import groups, search_path
 from conf.command import launchers
-from conf.compose import compose, groups, name_run, typed
+from conf.compose import compose, name_run, typed
 from conf.grid import Chosen, texts
 from conf.plan import Plan, Point
 from conf.resolve import CONF, ConfigError
