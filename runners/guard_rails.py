@@ -91,8 +91,8 @@ def ceilings(
             raise Refused(
                 f"{config.task.name}: a perfect answer scores {metric} 0 on the {role} split "
                 f"({len(splits[role].examples)} rows): its gold is all of one value, or none of it comes "
-                "through the tokenizer and the answer's limit; use more rows (runner.*_rows), another metric "
-                "(task.report_metric.default) or protocol.label_words=digits"
+                "through the tokenizer and the answer's limit, or less of the metric is better; use more rows "
+                "(runner.*_rows), another metric (task.report_metric.default) or protocol.label_words=digits"
             )
     return {role: metrics for role, metrics in below.items() if metrics}
 

@@ -116,5 +116,5 @@ def counted(label: str, total: int, batches: Iterable[list[T]]) -> Iterator[list
 
 def say(text: str, main: bool = True) -> None:
     if main:
-        tqdm.write(f"{_WHOSE}{text}", file=sys.stderr)
+        tqdm.write(f"{_WHOSE}{text}\n", file=sys.stderr, end="")  # in one piece: others write beside it
         sys.stderr.flush()

@@ -286,7 +286,7 @@ class Answerer:
         """Answer and label probabilities (by the label's own word) of some examples."""
         import torch
 
-        from runners.evaluate import Split
+        from runners.evaluate import Split, per_unit
 
         backbone = self.tuned.backbone
         encoded = self.encoded(examples)
@@ -299,7 +299,8 @@ class Answerer:
                 chances = logits.float().softmax(-1).tolist()
             elif all(example.choices for example in examples) and self.evaluator.how != "classify":
                 scores = self.tuned.rank(backbone.collate(encoded, candidates=True).to(backbone.device))
-                chances = scores.float().softmax(-1).tolist()
+                unit = self.config.protocol.rank_per if self.evaluator.how == "rank" else None
+                chances = per_unit(scores.cpu(), examples, unit).float().softmax(-1).tolist()  # by what is compared
         return [self.told(e, answer, chance) for e, (answer, _), chance in zip(examples, told, chances, strict=True)]
 
     def told(self, example: Any, answer: Any, chance: Sequence[float]) -> tuple[Any, dict[str, float]]:

@@ -83,10 +83,10 @@ class RunsTogether:
         scores = self.backbone.rank(batch, self.inputs)
         found = []
         for i, (example, owner) in enumerate(zip(examples, owners, strict=True)):
-            member, own = self.members[owner], scores[i : i + 1, : len(example.choices)]
-            ((answer, _),) = member.evaluator._chosen(
-                per_unit(own, [example], member.config.protocol.rank_per), [example]
-            )
+            member = self.members[owner]
+            own = scores[i : i + 1, : len(example.choices)].cpu()
+            own = per_unit(own, [example], member.config.protocol.rank_per)
+            ((answer, _),) = member.evaluator._chosen(own, [example])
             found.append(member.told(example, answer, own[0].float().softmax(-1).tolist()))
         return found
 

@@ -251,3 +251,23 @@ def test_a_run_of_a_method_or_model_that_has_changed_since_answers_nothing(
     random_model(config.backbone, 1, "sdpa", torch.float32).save_pretrained(model)
     assert [use() for use in uses[:1]] == [2]
     assert "the backbone's files; bring that back" in capsys.readouterr().err
+
+
+def test_probabilities_are_of_what_was_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where candidates are ranked by character, the answer is the most probable one, alone and mixed."""
+    where = [f"ledger={tmp_path / 'runs'}"]
+    piqa = run_here(tmp_path, "task=mc/piqa", "protocol.rank_per=character").run_id
+    boolq = run_here(tmp_path).run_id
+    long, texts = "and so on and on and on until all of it is done at last", ("cut", "wait", "stir", "pour it")
+    rows = [{"question": f"to {a}", "choices": [a, f"{b} {long}"]} for a in texts for b in texts]
+    given = tmp_path / "rows.jsonl"
+    for runs, more in ((piqa, {}), (f"{piqa},{boolq}", {"task": "piqa"})):
+        given.write_text("".join(json.dumps(row | more) + "\n" for row in rows))
+        capsys.readouterr()
+        assert predict.main([f"run={runs}", *where, str(given)]) == 0
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(told) == len(rows)
+        for row in told:
+            chances = {key: float(value) for key, value in row.items() if key.startswith("p(")}
+            assert len(chances) == 2 and sum(chances.values()) == pytest.approx(1, abs=2e-4)
+            assert f"p({row['prediction']})" == max(chances, key=lambda name: chances[name])

@@ -190,7 +190,7 @@ def test_fidelity_epochs_follow_the_batch_the_shots_and_the_user() -> None:
         steps("protocol.epochs=0")
 
 
-@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {WHOLE}))
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {WHOLE, "lmbff"}))  # lmbff draws per class, or is refused
 def test_rows_that_train_are_counted_as_they_are_split(recipe: str) -> None:
     protocol = protocol_of("attempt", split=recipe, epochs=20)
     for name in TASKS:

@@ -57,8 +57,8 @@ def test_seeds_and_rows_that_are_needed_are_the_fewest(capsys: pytest.CaptureFix
     assert "no number of seeds" in capsys.readouterr().out
 
 
-def test_spreads_come_from_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert power.main(["difference=20", "paper=offline_v1", "table=filings", "ledger.root=nowhere"]) == 0
+def test_spreads_come_from_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert power.main(["difference=20", "paper=offline_v1", "table=filings", f"ledger.root={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert "on 133 test rows" in out and "seeds spread by" in out
 

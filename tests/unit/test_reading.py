@@ -17,6 +17,7 @@ from scripts import new
 from tasks.config import DataConfig
 from tasks.encode import encode
 from tasks.errors import DataError
+from tasks.metrics import METRICS, Metric
 from tasks.examples import Example
 from tasks.iob import NotATag, iob2
 from tasks.plain_text import PlainText
@@ -188,6 +189,14 @@ def test_a_gold_on_which_no_metric_is_defined_is_refused(tmp_path: Path) -> None
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     outcome = run_here(tmp_path, "task=glue/stsb", "data=local", f"data.root={tmp_path / 'd'}", "backbone=tiny_t5")
     assert outcome.status == "refused" and "a perfect answer scores pearson 0" in str(outcome.reason)
+
+
+def test_a_metric_of_which_less_is_better_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracy = METRICS["classes"]["accuracy"]
+    error = Metric("error", lambda c: 1 - accuracy.score(c), None)
+    monkeypatch.setitem(METRICS, "classes", METRICS["classes"] | {"error": error})
+    outcome = run_here(tmp_path, "task.report_metric={default:error}", "task.metrics=[accuracy,error]")
+    assert outcome.status == "refused" and "less of the metric is better" in str(outcome.reason)
 
 
 def made_from(tmp_path: Path, name: str, text: str, *more: str) -> tuple[int, dict[str, Any]]:
