@@ -17,9 +17,9 @@ from scripts import new
 from tasks.config import DataConfig
 from tasks.encode import encode
 from tasks.errors import DataError
-from tasks.metrics import METRICS, Metric
 from tasks.examples import Example
 from tasks.iob import NotATag, iob2
+from tasks.metrics import METRICS, Metric
 from tasks.plain_text import PlainText
 from tasks.reading import read_rows
 from tasks.task import load_task
