@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -14,6 +15,7 @@ from backbones.model_types import facts_from, family_of, refuse_other_family
 from tasks.families import FAMILIES, Family, family
 
 # what keeps a frozen model's linear layers in few bits -> the library that does it
+HUB_PROBE_SECONDS = 2.0  # to see whether the Hub can be reached
 QUANTIZERS = {"int8": "torchao", "nf4": "bitsandbytes"}
 
 
@@ -206,7 +208,11 @@ def settings_of(name: str, path: str | None, hub: str | None, revision: str | No
 def _from_hub(hub: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(hub, "config.json", revision=revision))
+    from tasks.sources import hub_reachable
+
+    # without a connection the client would retry for a minute
+    online = hub_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), HUB_PROBE_SECONDS)
+    return Path(hf_hub_download(hub, "config.json", revision=revision, local_files_only=not online))
 
 
 def found_family(backbone: Mapping[str, Any]) -> str:

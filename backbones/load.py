@@ -14,7 +14,7 @@ from torch import nn
 
 from backbones.base import Backbone
 from backbones.build import auto_class, facts_of, random_model
-from backbones.config import BackboneConfig
+from backbones.config import HUB_PROBE_SECONDS, BackboneConfig
 from backbones.engine import engine_of
 from backbones.errors import BackboneError, first_line
 from backbones.model_types import refuse_other_family
@@ -28,7 +28,6 @@ from tasks.errors import DataError, SourceUnavailable
 from tasks.sources import hub_reachable
 
 TOKENIZER_FILES = ("*token*", "*.model", "vocab*")
-HUB_PROBE_SECONDS = 2.0
 _SAID: set[str] = set()  # backbones whose eager attention was told of
 
 
