@@ -81,11 +81,10 @@ def test_many_random_choices_and_values_are_composed_as_hydra_does() -> None:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own(tmp_path: Path) -> Path:
     """A folder that brings a backbone, a task, a method and experiments."""
     from scripts import new
 
-    monkeypatch.setenv(choices.ENVIRONMENT, "")
     folder = tmp_path / "mine"
     assert new.main(["method", "my_pt", "--config-dir", str(folder)]) == 0
     task = yaml.safe_load((CONF / "task/demo/movie_reviews.yaml").read_text()) | {"name": "my/reviews"}

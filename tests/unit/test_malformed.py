@@ -80,10 +80,9 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
 def test_a_mistake_is_a_sentence_and_starts_nothing(
-    sweep: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    sweep: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every case is tried before the test fails, so that it names all that are wrong."""
-    monkeypatch.setenv("SOFT_PROMPT_BENCH_CONFIG", "")
     wrong = []
     for case in (case for case in CASES if not (sweep and case in NO_MISTAKE_IN_A_SWEEP)):
         arguments = [*(["-m"] if sweep else []), *TINY, f"ledger.root={tmp_path}", case]

@@ -160,10 +160,9 @@ def test_an_unknown_form_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_method_reads_the_yaml_of_a_folder_of_ones_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its defaults make the method, its capabilities are held against the class, as before a run."""
-    monkeypatch.setenv("SOFT_PROMPT_BENCH_CONFIG", "")
     own = tmp_path / "own"
     assert new.main(["method", "mine", "--form", "weights", "--config-dir", str(own)]) == 0
     (own / "mine.py").rename(own / "elsewhere.py")
