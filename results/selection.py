@@ -11,10 +11,11 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from results import setting
 from results.records import Run, lookup
+from results.today import code_of_today
 
 RULES = ("validation", "reported")
 ENOUGH = 2  # fresh seeds that may stand alone: one would tell nothing of the noise
@@ -96,7 +97,8 @@ def trials(runs: Sequence[Run], metric: str | None = None) -> list[Trial]:
 def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = None) -> Choice:
     """The trial with the best mean score over its seeds, among those with the most seeds.
 
-    Nothing is chosen where runs differ in what is not tuned (results/setting.py).
+    Nothing is chosen where runs differ in what is not tuned (results/setting.py); of an edited method the runs of its
+    code as it is now are meant.
 
     Args:
         runs: Runs of one method on one task; those that are not done are left out.
@@ -110,7 +112,7 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
         raise ValueError(f"selection={rule}: must be one of {', '.join(RULES)}")
     several = of_several_settings(runs, metric)
     if several is not None:
-        return several
+        return _of_todays_code(runs, rule, metric) or several
     found = tuple(trials(runs, metric))
     if len(found) <= 1:
         return Choice(found[0].runs + found[0].fresh if found else (), "only", found, notes=_repeated(found))
@@ -132,6 +134,17 @@ def choose(runs: Sequence[Run], rule: str = "validation", metric: str | None = N
             notes.append("another point is ahead on validation since this one was confirmed: confirm=N again")
         return Choice(chosen.fresh, rule, found, confirmed=True, notes=tuple(notes))
     return Choice(best.runs, rule, found, notes=tuple(notes))
+
+
+def _of_todays_code(runs: Sequence[Run], rule: str, metric: str | None) -> Choice | None:
+    """The choice among the runs of today's code, where leaving out earlier ones settles what is meant."""
+    now = [run for run in runs if not run.done or code_of_today(run)]
+    if len(now) == len(runs) or not any(run.done for run in now) or of_several_settings(now, metric) is not None:
+        return None
+    left = len(runs) - len(now)
+    choice = choose(now, rule, metric)
+    note = f"{left} run{'s' * (left > 1)} of other code than is here now left out"
+    return replace(choice, notes=(*choice.notes, note))
 
 
 def of_several_settings(runs: Sequence[Run], metric: str | None) -> Choice | None:

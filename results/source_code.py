@@ -117,10 +117,17 @@ def engine_files(root: Path = ROOT) -> list[Path]:
     return sorted(path for path in found if path.relative_to(root).as_posix() not in UNSEEN and path.exists())
 
 
+def _top(file: Path, root: Path) -> str:
+    """The folder of the tree that a file lies in; nothing elsewhere."""
+    return file.relative_to(root).parts[0] if file.is_relative_to(root) else ""
+
+
 def imported_files(path: Path, root: Path = ROOT) -> list[Path]:
     """A file, the local files it imports, those that they import, and files that they name in a string.
 
-    Local is what lies in the tree or beside the file or elsewhere on sys.path, but not among installed packages.
+    Local is what lies in the tree or beside the file or elsewhere on sys.path, but not among installed packages. Of
+    what the engine's files import only the engine and the methods are followed: how runs are planned, kept and shown
+    is no part of a method.
     """
     kept = [place for place in dict.fromkeys([path.parent, root]) if not _is_installed(place)]
     kept += [place for place in _search_path(tuple(sys.path), Path.cwd()) if place not in kept]
@@ -132,7 +139,10 @@ def imported_files(path: Path, root: Path = ROOT) -> list[Path]:
             continue
         found[file] = None
         if file.suffix == ".py":
-            todo += [other for other in _named_files(file, tuple(kept)) if other not in found]
+            others = _named_files(file, tuple(kept))
+            if _top(file, root) in ENGINE:
+                others = [other for other in others if _top(other, root) in (*ENGINE, "methods")]
+            todo += [other for other in others if other not in found]
     return sorted(found)
 
 

@@ -19,9 +19,11 @@ from results.tables.model import Cell, Column, Row, Table
 from results.tables.rows import expand
 from results.tables.state import Filled, Options, State
 from results.tables.values import MEASURES, measured_in, values_of
+from results.today import code_of_today
 from tasks.metrics import of_nature
 
 # runs that are no failures: what is said of them once per table
+EARLIER = "made by other code than is here now: its files have been edited since, or are not here"
 UNFINISHED = {
     "interrupted": "the same command goes on from the checkpoint",
     "running": "not finished",
@@ -124,6 +126,8 @@ def _score_cell(state: State, row: RowSpec, column: ColumnSpec) -> Filled:
         f"theirs: predictions of {source}; training, budget and selection are not known" for source in sources
     ]
     _status_marks(cell, found, choice)
+    if not all(code_of_today(run) for run in runs):
+        cell.footnotes.append(EARLIER)
     if cell.text == "no score" and measured:
         cell.text = "–"  # nothing was trained: there is no speed to miss
     if not row.where or column.key in row.without:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from results.source_code import engine_files, source_sha256, tokens_of
+from conf.resolve import CONF
+from results.source_code import ENGINE, code_that_counts, engine_files, imported_files, source_sha256, tokens_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """class Shift(Base):
@@ -87,3 +89,15 @@ def test_the_hash_is_the_same_on_every_python_that_is_here(tmp_path: Path, pytho
 def test_a_file_that_is_no_python_is_told_by_its_bytes(tmp_path: Path) -> None:
     assert told(tmp_path, "def (") != told(tmp_path, "def ((")
     assert sys.version_info >= (3, 11)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+def test_no_file_counts_behind_a_method_as_it_shipped(name: str) -> None:
+    """Nor do the files that plan, keep and show runs, whatever the engine's files import of them."""
+    target = yaml.safe_load((CONF / "method" / f"{name}.yaml").read_text()).get("target")
+    assert code_that_counts(target, None) == {}
+
+
+def test_an_engine_file_brings_the_engine_and_the_methods_alone() -> None:
+    found = {path.relative_to(ROOT).parts[0] for path in imported_files(ROOT / "backbones/peft_methods.py")}
+    assert found <= {*ENGINE, "methods"} and "backbones" in found
