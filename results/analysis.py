@@ -15,19 +15,16 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from results.asked import asked_for
 from results.command_line import command, deliver
-from results.filters import settled
-from results.ledger import root_of
-from results.records import Run, matches, read_runs
+from results.records import Run
 from results.setting import MODEL
 from results.standing import told
 from results.tables.checked import LayoutError
-from results.tables.layout import check_filters
 
 Array = NDArray[np.float64]
 OPTIONS = ("ledger.root", "out")
@@ -180,28 +177,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(word in ("-h", "--help", "help") for word in arguments):
         print(__doc__)
         return 0
-    bad = [word for word in arguments if "=" not in word]
-    if bad:
-        print(f"{', '.join(bad)}: arguments are key=value (python -m results.analysis --help)", file=sys.stderr)
-        return 2
-    given = dict(word.partition("=")[::2] for word in arguments)
-    where: dict[str, Any] = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
-    reading = read_runs(root_of(given.get("ledger.root")))
     try:
-        check_filters(where, reading.runs)
+        asked = asked_for(arguments, OPTIONS, "results.analysis")
     except LayoutError as error:
         print(error, file=sys.stderr)
         return 2
-    where, lacking = settled(where, reading.runs)
-    for sentence in lacking:
-        print(sentence, file=sys.stderr)
-    runs = [run for run in reading.runs if run.done and matches(run, where)]
+    runs = [run for run in asked.runs if run.done]
     found = [(run, prompt_of(run)) for run in runs]
     prompts = [LearnedPrompt(run, vectors) for run, vectors in found if vectors is not None]
     if not prompts:
-        print(f"{len(runs)} finished runs match and none of them stores a prompt in {reading.root}", file=sys.stderr)
+        print(f"{len(runs)} finished runs match and none of them stores a prompt in {asked.root}", file=sys.stderr)
         return 2
-    return deliver(page(prompts, len(runs) - len(prompts)), given.get("out"))
+    return deliver(page(prompts, len(runs) - len(prompts)), asked.given.get("out"))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from results.asked import asked_for
 from results.calibration import (
     Bin,
     NotAlike,
@@ -30,14 +31,11 @@ from results.calibration import (
     vote,
 )
 from results.command_line import command, deliver, place
-from results.filters import settled
-from results.ledger import root_of
-from results.records import Run, matches, read_runs
+from results.records import Run
 from results.scores import NoScores, Scores, read_scores
 from results.standing import told
 from results.tables.checked import LayoutError
 from results.tables.evidence import NO_SUMS, groups_of_rows, run_sums, sums_for
-from results.tables.layout import check_filters
 from tasks.kinds import KINDS
 
 TOGETHER = {"best": "best of several", "vote": "vote", "soft": "mean of probabilities"}  # values of a row in tables
@@ -242,29 +240,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(word in ("-h", "--help", "help") for word in arguments):
         print(__doc__)
         return 0
-    bad = [word for word in arguments if "=" not in word]
-    if bad:
-        print(f"{', '.join(bad)}: arguments are key=value (python -m results.ensembles --help)", file=sys.stderr)
-        return 2
-    given = dict(word.partition("=")[::2] for word in arguments)
-    where: dict[str, Any] = {key: value.split(",") for key, value in given.items() if key not in OPTIONS}
-    reading = read_runs(root_of(given.get("ledger.root")))
     try:
-        check_filters(where, reading.runs)
+        asked = asked_for(arguments, OPTIONS, "results.ensembles")
     except LayoutError as error:
         print(error, file=sys.stderr)
         return 2
-    where, lacking = settled(where, reading.runs)
-    for sentence in lacking:
-        print(sentence, file=sys.stderr)
-    asked = [run for run in reading.runs if matches(run, where)]
-    runs = [run for run in asked if given.get("fixtures") == "true" or not run.is_fixture]
+    given = asked.given
+    runs = [run for run in asked.runs if given.get("fixtures") == "true" or not run.is_fixture]
     found = [together(group) for group in groups_of(runs)]
     if not found:
-        out = len(asked) - len(runs)
+        out = len(asked.runs) - len(runs)
         kept_out = f" ({out} more on synthetic rows or random weights: fixtures=true takes them)" if out else ""
         print(
-            f"{len(runs)} runs match in {reading.root}{kept_out}, and no configuration has two finished seeds; "
+            f"{len(runs)} runs match in {asked.root}{kept_out}, and no configuration has two finished seeds; "
             "an ensemble needs at least two (seed=1,2,3)",
             file=sys.stderr,
         )
